@@ -1,0 +1,40 @@
+# One command a habit. Every target sets itself up in .venv; nothing else is needed than Python 3.11+ and pip.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo up test check format lock clean
+
+setup: .venv/ready
+
+.venv/ready: requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+demo: setup  ## half a year in the life of some 40 clients, in a minute
+	$(BIN)/aftercare demo
+
+up: setup  ## the whole stack in real time, until Ctrl-C
+	$(BIN)/aftercare up
+
+test: setup  ## unit, contract, integration and end-to-end tests
+	$(BIN)/python -m pytest tests
+
+check: setup  ## format, lint, types, imports, manifests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	deploy/check.sh
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## pin every requirement with its hashes (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.txt
+	uv pip compile pyproject.toml --group dev --extra embedded --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf .venv .data out

@@ -1,0 +1,1 @@
+"""Five services, one question each; they speak to each other over the bus alone."""
