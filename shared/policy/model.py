@@ -1,0 +1,389 @@
+"""The regime as typed, frozen rows. Each row carries the id of its clause; texts are in `regime.yaml`.
+
+Names of events, fields and milestones are those of the published contracts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import date, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, model_validator
+
+from shared.contracts.events import Form, Service
+from shared.contracts.types import Code, Strict
+from shared.policy.conditions import Condition, field_of
+from shared.policy.counting import Period, parse_duration
+from shared.policy.reading import PolicyError, read
+
+__all__ = ["PolicyError", "load"]
+
+REGIME = Path(__file__).with_name("regime.yaml")
+
+AppliesTo = Literal["closed", "closed-with-attention", "open", "dropped", "incident-resolved"]
+Anchor = Literal["closed_at", "session-end", "dropped_at", "resolved_at"]
+Topic = Code
+FieldName = Annotated[str, Field(pattern=r"^[a-z_]+([.:][a-z_]+)*$")]
+
+
+def _period(value: object) -> Period:
+    return value if isinstance(value, Period) else Period.parse(str(value))
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _hour(value: object) -> object:
+    return time.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _zone(value: object) -> ZoneInfo:
+    try:
+        return value if isinstance(value, ZoneInfo) else ZoneInfo(str(value))
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is no time zone") from error
+
+
+Clause = Annotated[str, Field(pattern=r"^[FAW][1-9][0-9]?$")]
+Span = Annotated[Period, PlainValidator(_period)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Hour = Annotated[time, BeforeValidator(_hour)]
+Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Whole = Annotated[int, Field(ge=0, le=1000)]
+
+
+class Row(Strict):
+    """What every row has: its name, its clause, and the further clauses that it carries along."""
+
+    name: Code
+    clause: Clause
+    also: tuple[Clause, ...] = ()
+    note: str | None = None
+
+    @property
+    def clauses(self) -> tuple[str, ...]:
+        return (self.clause, *self.also)
+
+
+class FollowUpRule(Row):
+    """When a follow-up is due. Several rows may share a name; `step` tells them apart and goes into the id.
+
+    `within` set: the follow-up is scheduled inside that limit, which is also its `complete_by`. Else
+    `complete_after` counts from the scheduled day.
+    """
+
+    step: Code
+    applies_to: AppliesTo
+    anchor: Anchor
+    every_sessions: Annotated[int, Field(ge=1)] | None = None
+    after: Span
+    within: Span | None = None
+    complete_after: Span | None = None
+    move: Literal["working-day", "inside-limit", "any-day"]
+    forms: Annotated[tuple[Form, ...], Field(min_length=1)]
+    template: Code
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.within is None) == (self.complete_after is None):
+            raise ValueError("give either within or complete_after")
+        if (self.within is None) == (self.move == "inside-limit"):
+            raise ValueError("move is inside-limit exactly where within is given")
+        if (self.every_sessions is None) == (self.anchor == "session-end"):
+            raise ValueError("every_sessions is given exactly where the anchor is session-end")
+        return self
+
+
+class Trigger(Strict):
+    """An event that opens, fulfils or cancels. `milestone` narrows `milestone-reached` to one of its kinds."""
+
+    event: Topic
+    milestone: Code | None = None
+    when: Condition | None = None
+
+    @model_validator(mode="after")
+    def _names_its_milestone(self) -> Self:
+        if (self.milestone is None) == (self.event == "milestone-reached"):
+            raise ValueError("milestone is given exactly where the event is milestone-reached")
+        return self
+
+
+class Limit(Strict):
+    """Exactly one measure, counted from the opening, or back from the time in the field `before`."""
+
+    hours: Whole | None = None
+    days: Whole | None = None
+    working_days: Whole | None = None
+    months: Whole | None = None
+    before: FieldName | None = None
+
+    @model_validator(mode="after")
+    def _is_one_measure(self) -> Self:
+        if len(self.model_fields_set - {"before"}) != 1:
+            raise ValueError("a limit is exactly one of: hours, days, working_days, months")
+        if self.before and self.months is not None:
+            raise ValueError("a limit before a time counts hours, days or working_days")
+        return self
+
+
+class EventRule(Row):
+    """A row that an event opens.
+
+    `subject` names the field by which a later event finds what was opened (`a:b` joins two of them); in
+    `milestone-reached` that field is always `subject`.
+    """
+
+    opened_by: Trigger
+    cancelled_by: Trigger | None = None
+    subject: FieldName
+
+    def subject_of(self, topic: str, event_data: Mapping[str, Any] | BaseModel) -> str | None:
+        """What the event is about, in this rule's eyes; None where the event does not say."""
+        path = "subject" if topic == "milestone-reached" else self.subject
+        parts = [field_of(event_data, name) for name in path.split(":")]
+        return None if None in parts else ":".join(map(str, parts))
+
+
+class DutyRule(EventRule):
+    """Something a role must do by a deadline. `service` set: only for cases of that service."""
+
+    role: Code
+    service: Service | None = None
+    fulfilled_by: Trigger
+    repeats: bool = False
+    """Once fulfilled it opens again, until it is cancelled."""
+    limit: Limit
+    warn_before: Duration | None = None
+    escalate_to: Code
+    urgency: Literal["notify", "page"] = "notify"
+
+
+class MonthlyDate(Strict):
+    """A day of the month that lies `month_offset` months after the month the work is about."""
+
+    day_of_month: Annotated[int, Field(ge=1, le=28)]
+    month_offset: Annotated[int, Field(ge=-12, le=12)]
+    every_months: Annotated[int, Field(ge=1, le=12)] = 1
+    """3: only for the last month of a quarter, 6: of a half-year, 12: of a year."""
+
+    @model_validator(mode="after")
+    def _divides_the_year(self) -> Self:
+        if 12 % self.every_months:
+            raise ValueError("every_months must divide 12")
+        return self
+
+
+class CalendarRule(Row):
+    """A date of the regime. `what` is a code for the thing to do."""
+
+    role: Code
+    what: Code
+    due: MonthlyDate
+    move: Literal["earlier-in-month", "working-day", "any-day"] = "earlier-in-month"
+
+
+class ReminderRule(EventRule):
+    """A message at a time: `before` or `after` the time in the event's `field`, unless `cancelled_by` came first."""
+
+    what: Code
+    to: Annotated[str, Field(pattern=r"^(client|role:[a-z0-9\-]{1,64})$")]
+    field: FieldName
+    before: Duration = timedelta()
+    after: Duration = timedelta()
+
+    @model_validator(mode="after")
+    def _has_one_direction(self) -> Self:
+        if self.before and self.after:
+            raise ValueError("give either before or after")
+        return self
+
+
+class Target(Row):
+    """What a rate is measured against: `value` is reached from below, or (`at_most`) not passed."""
+
+    value: float
+    unit: Literal["share", "points", "yuan"] = "share"
+    sense: Literal["at-least", "at-most"] = "at-least"
+
+
+class Bound(Row):
+    """How long, or how far ahead, something must or may be."""
+
+    at_least: Duration | None = None
+    at_most: Duration | None = None
+
+
+class Sample(Row):
+    """The share of last month's items that is drawn and checked."""
+
+    share: Share
+
+
+class Certificate(Row):
+    """A certificate that counts as level 3 or higher (F28)."""
+
+
+class Staffing(Strict):
+    """Who may conduct follow-ups (F28, F29, F31, F32)."""
+
+    certificates: tuple[Certificate, ...]
+    experience_months: Whole
+    training_hours_a_month: Whole
+    exam_every_year: bool
+
+
+class Switches(Strict):
+    """Decisions of ours where the regime leaves room."""
+
+    zone: Zone
+    hour: Hour
+    work_begins_before: Duration
+    silent_after: Duration
+    call_attempts: Annotated[int, Field(ge=1, le=5)]
+
+
+class CrisisStep(Strict):
+    name: Code
+    role: Code
+    after: Duration
+
+
+class Repeat(Strict):
+    """`until` that age of the incident, page again at this interval; the last one has no end."""
+
+    every: Duration
+    until: Duration | None = None
+
+
+class CrisisChain(Strict):
+    """Who is paged when, counted from the flag (F59, A30). After the last step it starts again."""
+
+    escalation: Annotated[tuple[CrisisStep, ...], Field(min_length=1)]
+    head_role: Code
+    head_within: Duration
+    intervention_within: Duration
+    repeat: Annotated[tuple[Repeat, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_never_silent(self) -> Self:
+        after = [step.after for step in self.escalation]
+        if after != sorted(set(after)) or after[0]:
+            raise ValueError("escalation steps start at 0 min and each comes later than the one before")
+        if not any(s.role == self.head_role and s.after <= self.head_within for s in self.escalation):
+            raise ValueError("F59: a step must reach head_role no later than head_within")
+        ends = [repeat.until for repeat in self.repeat]
+        inner = [end for end in ends[:-1] if end is not None]
+        if ends[-1] or len(inner) != len(ends) - 1 or inner != sorted(set(inner)):
+            raise ValueError(
+                "repeat: every interval but the last needs an until, each later than the one before"
+            )
+        if not all(repeat.every for repeat in self.repeat):
+            raise ValueError("repeat: every must be longer than nothing")
+        return self
+
+    def repeat_every(self, age: timedelta) -> timedelta:
+        """How long to wait for the next round, for an incident of this age."""
+        return next(repeat.every for repeat in self.repeat if repeat.until is None or age < repeat.until)
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Policy(Strict):
+    """The whole regime, as of a version."""
+
+    version: Code
+    effective_from: date
+    roles: tuple[Code, ...]
+    switches: Switches
+    follow_ups: tuple[FollowUpRule, ...]
+    duties: tuple[DutyRule, ...]
+    calendar: tuple[CalendarRule, ...]
+    reminders: tuple[ReminderRule, ...]
+    targets: tuple[Target, ...]
+    samples: tuple[Sample, ...]
+    bounds: tuple[Bound, ...]
+    staffing: Staffing
+    crisis: CrisisChain
+
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> Self:
+        keys = [f"{rule.name} {rule.step}" for rule in self.follow_ups]
+        keys += [row.name for row in self.rows() if not isinstance(row, FollowUpRule)]
+        if repeated := [key for key, times in Counter(keys).items() if times > 1]:
+            raise ValueError(f"more than one row is named {repeated[0]}")
+        if unknown := sorted(self._roles_used() - set(self.roles)):
+            raise ValueError(f"the role {unknown[0]} is not listed under roles")
+        return self
+
+    def _roles_used(self) -> set[str]:
+        used = {role for duty in self.duties for role in (duty.role, duty.escalate_to)}
+        used |= {rule.role for rule in self.calendar} | {step.role for step in self.crisis.escalation}
+        return used | {rule.to.removeprefix("role:") for rule in self.reminders if rule.to != "client"}
+
+    def rows(self) -> Iterator[Row]:
+        """Every row that carries a clause."""
+        yield from self.follow_ups
+        yield from self.duties
+        yield from self.calendar
+        yield from self.reminders
+        yield from self.targets
+        yield from self.samples
+        yield from self.bounds
+        yield from self.staffing.certificates
+
+    def of_clause(self, clause: str) -> tuple[Row, ...]:
+        """The rows that carry a clause, for explaining it."""
+        return tuple(row for row in self.rows() if clause in row.clauses)
+
+    def rule(self, name: str, step: str | None = None) -> Row:
+        """The row of that name. Raises KeyError, also where `step` is needed to choose among several."""
+        found = [
+            row
+            for row in self.rows()
+            if row.name == name and (step is None or (isinstance(row, FollowUpRule) and row.step == step))
+        ]
+        if len(found) != 1:
+            wanted = name if step is None else f"{name} {step}"
+            raise KeyError(
+                f"the policy has {len(found)} rows named {wanted}" + (": name its step" * bool(found))
+            )
+        return found[0]
+
+    def follow_up(self, name: str, step: str | None = None) -> FollowUpRule:
+        return _as(FollowUpRule, self.rule(name, step))
+
+    def duty(self, name: str) -> DutyRule:
+        return _as(DutyRule, self.rule(name))
+
+    def calendar_rule(self, name: str) -> CalendarRule:
+        return _as(CalendarRule, self.rule(name))
+
+    def target(self, name: str) -> Target:
+        return _as(Target, self.rule(name))
+
+    def sample(self, name: str) -> Sample:
+        return _as(Sample, self.rule(name))
+
+    def reminder(self, name: str) -> ReminderRule:
+        return _as(ReminderRule, self.rule(name))
+
+    def bound(self, name: str) -> Bound:
+        return _as(Bound, self.rule(name))
+
+
+def _as(kind: type[R], row: Row) -> R:
+    if not isinstance(row, kind):
+        raise KeyError(f"{row.name} is a {type(row).__name__}, not a {kind.__name__}")
+    return row
+
+
+def load(path: Path | None = None) -> Policy:
+    """The regime, checked. Raises PolicyError with file, line, field and advice for each mistake."""
+    return read(path or REGIME, Policy)

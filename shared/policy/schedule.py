@@ -1,0 +1,135 @@
+"""When a follow-up, a duty or a date of the regime is due: pure functions over rules and the calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared.contracts.events import Form
+from shared.policy.conditions import field_of
+from shared.policy.counting import Period, add_period, at_ten, end_of_day, local_day
+from shared.policy.model import CalendarRule, DutyRule, FollowUpRule, Policy
+from shared.policy.workdays import Moved, WorkCalendar
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A follow-up's times in UTC. `provisional`: to be computed again once an unknown year is known."""
+
+    scheduled_for: datetime
+    complete_by: datetime
+    forms: tuple[Form, ...]
+    provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A deadline in UTC, and whether it needed a day of an unknown year."""
+
+    at: datetime
+    provisional: bool
+
+
+def schedule(rule: FollowUpRule, anchor: datetime, calendar: WorkCalendar, policy: Policy) -> Scheduled:
+    """When the follow-up that `rule` asks for is conducted, and by when it must be complete (F36-F42, A32).
+
+    The day of `anchor` does not count. One that cannot be put on a working day inside its limit stays on the
+    unmoved day, by questionnaire alone: no staff are there to call.
+    """
+    zone, hour = policy.switches.zone, policy.switches.hour
+    first = local_day(anchor, zone)
+    unmoved = add_period(first, rule.after)
+    forms = rule.forms
+    if rule.within is not None:
+        last = add_period(first, rule.within)
+        moved = _inside_limit(unmoved, first, last, calendar)
+        if not calendar.is_working(moved.day):
+            forms = ("questionnaire",)
+    else:
+        moved = Moved(unmoved, False) if rule.move == "any-day" else calendar.next_working_day(unmoved)
+        last = add_period(moved.day, rule.complete_after or Period())
+    return Scheduled(at_ten(moved.day, hour, zone), end_of_day(last, zone), forms, moved.provisional)
+
+
+def _inside_limit(unmoved: date, first: date, last: date, calendar: WorkCalendar) -> Moved:
+    """Later but not after the limit; else earlier but after the anchor's day; else unmoved (F38, F42)."""
+    later = [unmoved + timedelta(n) for n in range((last - unmoved).days + 1)]
+    earlier = [unmoved - timedelta(n) for n in range(1, (unmoved - first).days)]
+    return calendar.first_working(later + earlier, otherwise=unmoved)
+
+
+def work_begins(scheduled_for: datetime, policy: Policy) -> datetime:
+    """When `follow-up-due` is published, where there is that much time left."""
+    return scheduled_for - policy.switches.work_begins_before
+
+
+def working_limit(start: datetime, n: int, calendar: WorkCalendar, policy: Policy) -> Due:
+    """The end of the n-th working day after the day of `start`; before it where n is negative."""
+    moved = calendar.add_working_days(local_day(start, policy.switches.zone), n)
+    return Due(end_of_day(moved.day, policy.switches.zone), moved.provisional)
+
+
+def duty_due(
+    rule: DutyRule,
+    opened_at: datetime,
+    event_data: Mapping[str, Any] | BaseModel,
+    calendar: WorkCalendar,
+    policy: Policy,
+) -> Due:
+    """By when a duty opened by that event must be fulfilled. Hours run at once; days end at 23:59:59.
+
+    A limit `before` a time may lie before `opened_at`: then the duty is late from the start. Raises ValueError
+    where the event lacks the field that the limit counts back from.
+    """
+    limit = rule.limit
+    start = opened_at if limit.before is None else _time_in(event_data, limit.before, rule)
+    sign = 1 if limit.before is None else -1
+    if limit.working_days is not None:
+        return working_limit(start, sign * limit.working_days, calendar, policy)
+    if limit.hours is not None:
+        return Due(start.astimezone(UTC) + sign * timedelta(hours=limit.hours), False)
+    period = Period(limit.months or 0, sign * (limit.days or 0))
+    zone = policy.switches.zone
+    return Due(end_of_day(add_period(local_day(start, zone), period), zone), False)
+
+
+def _time_in(event_data: Mapping[str, Any] | BaseModel, field: str, rule: DutyRule) -> datetime:
+    value = field_of(event_data, field)
+    instant = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(instant, datetime):
+        raise ValueError(f"{rule.name}: its limit counts back from {field}, which the event does not carry")
+    return instant
+
+
+def calendar_due(rule: CalendarRule, month: str, calendar: WorkCalendar) -> Moved:
+    """The day on which the work about `month` (`2026-03`) is due.
+
+    "By the 5th" moves earlier to a working day, but never out of its month: then it moves on (collision 7).
+    """
+    due_month = add_period(date.fromisoformat(f"{month}-01"), Period(months=rule.due.month_offset))
+    day = due_month.replace(day=rule.due.day_of_month)
+    if rule.move == "any-day":
+        return Moved(day, False)
+    if rule.move == "working-day":
+        return calendar.next_working_day(day)
+    earlier = calendar.first_working((day - timedelta(n) for n in range(day.day)), otherwise=day)
+    if calendar.is_working(earlier.day):
+        return earlier
+    later = calendar.next_working_day(day)
+    return Moved(later.day, earlier.provisional or later.provisional)
+
+
+def calendar_due_at(rule: CalendarRule, month: str, calendar: WorkCalendar, policy: Policy) -> Due:
+    """`calendar_due` as an instant: at the regime's hour of that day."""
+    moved = calendar_due(rule, month, calendar)
+    return Due(at_ten(moved.day, policy.switches.hour, policy.switches.zone), moved.provisional)
+
+
+def month_about(rule: CalendarRule, month: str) -> str | None:
+    """Which month's work is due in `month`; None where the rule rests in it (quarterly, half-yearly, yearly)."""
+    about = add_period(date.fromisoformat(f"{month}-01"), Period(months=-rule.due.month_offset))
+    return None if about.month % rule.due.every_months else f"{about:%Y-%m}"
