@@ -82,4 +82,5 @@ def end_of_day(day: date, zone: tzinfo = COMPANY_ZONE) -> datetime:
 
 def add_period(day: date, period: Period) -> date:
     """The day a period later; one that the month does not have becomes the month's last."""
-    return day + relativedelta(months=period.months, days=period.days)
+    moved = day + relativedelta(months=period.months) if period.months else day
+    return moved + timedelta(period.days)

@@ -261,7 +261,7 @@ class Repeat(Strict):
     until: Duration | None = None
 
 
-class CrisisChain(Strict):
+class CrisisChain(Row):
     """Who is paged when, counted from the flag (F59, A30). After the last step it starts again."""
 
     escalation: Annotated[tuple[CrisisStep, ...], Field(min_length=1)]
@@ -337,6 +337,7 @@ class Policy(Strict):
         yield from self.samples
         yield from self.bounds
         yield from self.staffing.certificates
+        yield self.crisis
 
     def of_clause(self, clause: str) -> tuple[Row, ...]:
         """The rows that carry a clause, for explaining it."""

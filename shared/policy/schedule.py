@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel
@@ -57,9 +58,9 @@ def schedule(rule: FollowUpRule, anchor: datetime, calendar: WorkCalendar, polic
 
 def _inside_limit(unmoved: date, first: date, last: date, calendar: WorkCalendar) -> Moved:
     """Later but not after the limit; else earlier but after the anchor's day; else unmoved (F38, F42)."""
-    later = [unmoved + timedelta(n) for n in range((last - unmoved).days + 1)]
-    earlier = [unmoved - timedelta(n) for n in range(1, (unmoved - first).days)]
-    return calendar.first_working(later + earlier, otherwise=unmoved)
+    later = (unmoved + timedelta(n) for n in range((last - unmoved).days + 1))
+    earlier = (unmoved - timedelta(n) for n in range(1, (unmoved - first).days))
+    return calendar.first_working(chain(later, earlier), otherwise=unmoved)
 
 
 def work_begins(scheduled_for: datetime, policy: Policy) -> datetime:

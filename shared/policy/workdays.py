@@ -7,7 +7,7 @@ at one of its days says so: it is provisional, to be computed again once the cal
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -98,17 +98,16 @@ class WorkCalendar:
 
     def next_working_day(self, day: date) -> Moved:
         """The day itself when it is a working day, else the next one: "moved on"."""
-        return self.first_working(_days_from(day, _DAY), day)
+        return self.first_working((day + n * _DAY for n in itertools.count()), day)
 
     def add_working_days(self, day: date, n: int) -> Moved:
         """The n-th working day after `day`, before it where n is negative. The first day does not count."""
-        provisional = False
         step = _DAY if n > 0 else -_DAY
-        left = abs(n)
+        left, provisional = abs(n), False
         while left:
-            moved = self.first_working(_days_from(day + step, step), day)
-            day, provisional = moved.day, provisional or moved.provisional
-            left -= 1
+            day += step
+            provisional = provisional or not self.known(day)
+            left -= self.is_working(day)
         return Moved(day, provisional)
 
 
@@ -120,10 +119,6 @@ def load_calendar(path: Path | None = None) -> WorkCalendar:
         overrides.update(dict.fromkeys(notice.days_off, False))
         overrides.update(dict.fromkeys(notice.days_worked, True))
     return WorkCalendar(overrides, [notice.year for notice in notices if notice.year is not None])
-
-
-def _days_from(day: date, step: timedelta) -> Iterator[date]:
-    return (day + i * step for i in itertools.count())
 
 
 def _is_weekend(day: date) -> bool:
