@@ -124,7 +124,14 @@ class Event:
 
 
 def derive(
-    cause: str, source: str, data: EventData, *, time: datetime, topic: str, nth: int = 0, traceparent: str | None = None
+    cause: str,
+    source: str,
+    data: EventData,
+    *,
+    time: datetime,
+    topic: str,
+    nth: int = 0,
+    traceparent: str | None = None,
 ) -> Event:
     """An event that follows from `cause` (the `unique` of an event, or the name of a timer or command).
 
@@ -218,7 +225,9 @@ def check_time(time: datetime, now: datetime) -> None:
     """Refuse what claims to have happened before 2000, or more than `TOLERANCE` after `now`."""
     if not EARLIEST <= time <= now + TOLERANCE:
         raise Refused(
-            "time-out-of-range", "time", "it must lie between the year 2000 and a day from now: check the clock"
+            "time-out-of-range",
+            "time",
+            "it must lie between the year 2000 and a day from now: check the clock",
         )
 
 

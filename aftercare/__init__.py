@@ -1,0 +1,1 @@
+"""The command `aftercare`: the embedded stack, the demo, simulation, and tools for operators."""

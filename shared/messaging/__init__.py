@@ -1,0 +1,1 @@
+"""How an event is handled: once, in one transaction. The bus, the journal, the reaction loop, dead letters."""

@@ -1,0 +1,214 @@
+"""The event loop: one batch, one transaction, written once for every service but the page path of crisis.
+
+1. each record is parsed by itself; a bad one becomes a dead letter and the rest go on;
+2. events already seen drop out;
+3. the documents concerned are read;
+4. pure decisions turn `(view, event, now)` into changes;
+5. one majority transaction writes documents, seen-marks and outgoing events;
+6. the outgoing events are published, then the offsets committed.
+
+An error's type decides: what may pass by itself (database or bus away) puts the batch back and waits, what cannot
+(a bad record, a defect in a decision) makes a dead letter of that record alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+from aiokafka import ConsumerRecord
+from faststream.kafka.annotations import KafkaMessage
+from motor.motor_asyncio import AsyncIOMotorClientSession
+
+from shared.clock import Clock
+from shared.contracts.envelope import Event, Refused, parse_record
+from shared.contracts.topics import TOPICS
+from shared.messaging.bus import Outgoing
+from shared.messaging.dead_letters import DeadLetters
+from shared.messaging.progress import Progress
+from shared.mongo.documents import Changes, View
+from shared.mongo.journal import Entry, Journal, Outcome, is_transient
+from shared.observability import metrics, tracing
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_ORDER = {name: position for position, name in enumerate(TOPICS)}
+
+
+class Reactions(Protocol):
+    """What a service does about events: which documents they concern, and what is decided."""
+
+    async def read(self, session: AsyncIOMotorClientSession, events: Sequence[Event]) -> View:
+        """The documents that the events concern. Reads through the session, writes nothing."""
+        ...
+
+    def decide(self, view: View, event: Event, now: datetime) -> Changes:
+        """What the event changes. Pure. Raises `Refused` for an event that cannot be taken."""
+        ...
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A record as it came, with the event that was read from it."""
+
+    record: ConsumerRecord
+    event: Event
+
+
+class ReactionLoop:
+    """Handles batches of one service's consumer group."""
+
+    def __init__(
+        self,
+        service: str,
+        settings: Settings,
+        reactions: Reactions,
+        journal: Journal,
+        dead_letters: DeadLetters,
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self.service = service
+        self.group = settings.group(service)
+        self.halted = False
+        self.waiting = False
+        self.started_at: float | None = None
+        self._settings = settings
+        self._reactions = reactions
+        self._journal = journal
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._progress = progress
+        self._recent: deque[bool] = deque(maxlen=1_000)
+        self._delay = 0.1
+
+    async def on_batch(self, message: KafkaMessage) -> None:
+        """Settle a batch and commit its offsets, or put it back."""
+        records: tuple[ConsumerRecord, ...] = message.raw_message
+        self.started_at = time.monotonic()
+        with self._progress.busy(self.service), metrics.BATCH_SECONDS.labels(self.service).time():
+            try:
+                await self.settle(records)
+                self._check_limit()
+            except Exception as error:
+                if not is_transient(error):
+                    log.exception("a batch could not be settled", service=self.service)
+                await self._put_back(message, error)
+                return
+            finally:
+                self.started_at = None
+            await message.ack()
+            for record in records:
+                self._progress.committed(self.group, record.topic, record.partition, record.offset + 1)
+            self._delay = 0.1
+
+    async def settle(self, records: Sequence[ConsumerRecord]) -> None:
+        """Everything up to the committed transaction and the published events. Repeating it is harmless."""
+        now = self._clock.now()
+        arrivals: list[Arrival] = []
+        refused: list[tuple[ConsumerRecord, Refused]] = []
+        for record in records:
+            try:
+                arrivals.append(
+                    Arrival(record, parse_record(self._name(record), record.headers, record.value, now))
+                )
+            except Refused as refusal:
+                refused.append((record, refusal))
+        arrivals.sort(
+            key=lambda arrival: (arrival.event.time, _ORDER[arrival.event.topic], arrival.event.rank)
+        )
+
+        async def work(session: AsyncIOMotorClientSession) -> Outcome:
+            return await self._decide(session, arrivals, refused, now)
+
+        await self._journal.transact(work)
+        self._recent.extend([False] * len(arrivals))
+        self._recent.extend([True] * len(refused))
+
+    async def _decide(
+        self,
+        session: AsyncIOMotorClientSession,
+        arrivals: Sequence[Arrival],
+        unreadable: Sequence[tuple[ConsumerRecord, Refused]],
+        now: datetime,
+    ) -> Outcome:
+        fresh, refused = await self._fresh(session, arrivals)
+        outcome = Outcome(view=await self._reactions.read(session, [arrival.event for arrival in fresh]))
+        for arrival in fresh:
+            event = arrival.event
+            try:
+                with tracing.span(
+                    f"{self.service} {event.topic}", event.traceparent, **{"aftercare.subject": event.subject}
+                ):
+                    changes = self._reactions.decide(outcome.view, event, now)
+                    trace = tracing.current()
+            except Refused as refusal:
+                refused.append((arrival.record, refusal))
+                continue
+            except Exception:
+                log.exception("a decision failed", service=self.service, topic=event.topic, id=event.id)
+                refused.append((arrival.record, Refused("handler-error", "", "deciding on the event failed")))
+                continue
+            outcome.view.apply(changes)
+            outgoing = [Outgoing.of(replace(derived, traceparent=trace)) for derived in changes.events]
+            outcome.entries.append(Entry(f"in {event.unique}", outgoing, event.digest()))
+            metrics.EVENTS_HANDLED.labels(self.service, event.topic).inc()
+        letters, entries = await self._dead_letters.of([*unreadable, *refused], now, session)
+        if letters:
+            outcome.additions["dead_letters"] = letters
+            outcome.entries.extend(entries)
+        return outcome
+
+    async def _fresh(
+        self, session: AsyncIOMotorClientSession, arrivals: Sequence[Arrival]
+    ) -> tuple[list[Arrival], list[tuple[ConsumerRecord, Refused]]]:
+        """Those not seen before; a repetition with another body is refused."""
+        seen = await self._journal.seen(session, [f"in {arrival.event.unique}" for arrival in arrivals])
+        fresh: list[Arrival] = []
+        refused: list[tuple[ConsumerRecord, Refused]] = []
+        for arrival in arrivals:
+            key, digest = f"in {arrival.event.unique}", arrival.event.digest()
+            if key not in seen:
+                seen[key] = digest
+                fresh.append(arrival)
+            elif seen[key] == digest:
+                metrics.EVENTS_REPEATED.labels(self.service).inc()
+            else:
+                refusal = Refused(
+                    "id-reused", "id", "an event with this source and id said something else before"
+                )
+                refused.append((arrival.record, refusal))
+        return fresh, refused
+
+    async def _put_back(self, message: KafkaMessage, error: Exception) -> None:
+        """Rewind to before the batch, after a pause that grows: a slow database slows us, not our memory."""
+        metrics.RETRIES.labels(self.service).inc()
+        log.warning("a batch was put back", service=self.service, error=type(error).__name__)
+        self.waiting = True
+        await asyncio.sleep(self._delay)
+        self._delay = min(self._delay * 2, 10.0)
+        await message.nack()
+        self.waiting = False
+
+    def _check_limit(self) -> None:
+        if sum(self._recent) > self._settings.dead_letter_limit and not self.halted:
+            self.halted = True
+            metrics.CONSUMER_HALTED.labels(self.service).set(1)
+            log.error("too many dead letters: the consumer stands still", service=self.service)
+        if self.halted:
+            raise TooManyDeadLetters(self.service)
+
+    def _name(self, record: ConsumerRecord) -> str:
+        prefix = self._settings.topic("")
+        return str(record.topic).removeprefix(prefix)
+
+
+class TooManyDeadLetters(TimeoutError):
+    """The consumer has stopped on purpose: see docs/runbooks/consumer-halted.md."""

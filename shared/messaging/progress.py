@@ -1,0 +1,96 @@
+"""What has been published, what has been settled, and what is under way: is a stack caught up?
+
+Every producer and consumer of a process reports here. A stack that runs in one process (time-lapse, tests) is
+caught up when each group has committed up to the end of what it reads and nothing is under way, two readings in a
+row. The figures are the broker's own: offsets it gave for records and offsets it took as commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class Stuck(RuntimeError):
+    """A stack did not catch up in time; the message names who is behind."""
+
+
+class Progress:
+    """The offsets and the work under way of one process."""
+
+    def __init__(self) -> None:
+        self._ends: dict[Place, int] = {}
+        self._committed: dict[str, dict[Place, int]] = {}
+        self._reads: dict[str, frozenset[str]] = {}
+        self._busy: Counter[str] = Counter()
+        self._readings = 0
+        self._moved = asyncio.Event()
+
+    def reads(self, group: str, topics: Iterable[str]) -> None:
+        """A group reads these topics from now on."""
+        self._reads[group] = frozenset(topics)
+        self._committed.setdefault(group, {})
+        self._move()
+
+    def gone(self, group: str) -> None:
+        """A group reads no more."""
+        self._reads.pop(group, None)
+        self._move()
+
+    def produced(self, topic: str, partition: int, offset: int) -> None:
+        """The broker took a record at `offset`."""
+        place = (topic, partition)
+        self._ends[place] = max(self._ends.get(place, 0), offset + 1)
+        self._move()
+
+    def committed(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """The group has settled everything before `offset`."""
+        self._committed.setdefault(group, {})[topic, partition] = offset
+        self._move()
+
+    @contextmanager
+    def busy(self, who: str) -> Iterator[None]:
+        """Something is under way: a transaction, a timer, an HTTP call."""
+        self._busy[who] += 1
+        self._move()
+        try:
+            yield
+        finally:
+            self._busy[who] -= 1
+            self._move()
+
+    def behind(self) -> list[str]:
+        """Who is not caught up, and by how much; empty when all are."""
+        found = [f"{who} is at work" for who, count in self._busy.items() if count > 0]
+        for group, topics in self._reads.items():
+            for place, end in self._ends.items():
+                done = self._committed[group].get(place, 0)
+                if place[0] in topics and done < end:
+                    found.append(f"{group} is {end - done} records behind on {place[0]}[{place[1]}]")
+        return found
+
+    async def settled(self, timeout: float) -> None:
+        """Wait until two readings in a row show everything settled. Raises `Stuck` after `timeout` wall seconds
+        without any movement, naming who is behind."""
+        while True:
+            before = self._readings
+            for _ in range(4):  # whoever was woken by the last movement starts its work now
+                await asyncio.sleep(0)
+            if not self.behind() and self._readings == before:
+                return
+            self._moved.clear()
+            if self._readings != before:
+                continue
+            try:
+                await asyncio.wait_for(self._moved.wait(), timeout)
+            except TimeoutError:
+                raise Stuck(f"no movement for {timeout:.0f} s: " + "; ".join(self.behind())) from None
+
+    def _move(self) -> None:
+        self._readings += 1
+        self._moved.set()

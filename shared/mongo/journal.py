@@ -1,0 +1,229 @@
+"""The journal: seen-mark and outbox of an event in one record, written with its effect in one transaction.
+
+A record's id says what it stands for: `in <source> <id>` an event taken from the bus, `out ...` anything else that
+published (a timer, a command, an accepted event). Its outgoing events are published after the commit and then
+marked dispatched; `Relay` publishes what a crash left. Only dispatched records expire, and later than the topics'
+retention and any replay of dead letters, so that a repetition is always recognised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from motor.motor_asyncio import AsyncIOMotorClientSession
+from pymongo import DeleteOne, InsertOne, ReplaceOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+
+from shared.messaging.bus import Outgoing, Publisher
+from shared.messaging.progress import Progress
+from shared.mongo.client import Database
+from shared.mongo.documents import View
+from shared.observability import metrics
+
+log = structlog.get_logger(__name__)
+
+KEEP = timedelta(days=400)
+"""How long a seen-mark is kept: longer than any topic (30 days) and any dead letter (90 days, replays included)."""
+
+LEFT_BEHIND = timedelta(seconds=10)
+"""An undispatched record older than this was left by a crash, and not by a publisher that is still at it."""
+
+Transaction = Callable[[AsyncIOMotorClientSession], Awaitable["Outcome"]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record of the journal: what was handled and what it published."""
+
+    id: str
+    records: Sequence[Outgoing] = ()
+    digest: str = ""
+
+
+@dataclass
+class Outcome:
+    """What one transaction writes: changed documents, journal entries, and documents that are only ever added."""
+
+    entries: list[Entry] = field(default_factory=list)
+    view: View = field(default_factory=View)
+    additions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether trying again can help: the database or the bus is away, or another writer was faster."""
+    return isinstance(error, PyMongoError | KafkaError | OSError | TimeoutError)
+
+
+class Journal:
+    """Commits outcomes to a service's database and publishes what they say."""
+
+    def __init__(self, service: str, db: Database, publisher: Publisher, progress: Progress) -> None:
+        self.db = db
+        self._service = service
+        self._publisher = publisher
+        self._progress = progress
+        self._records = db.get_collection("journal")
+
+    async def ensure_indexes(self) -> None:
+        """Create the indexes; harmless when they exist."""
+        await self._records.create_index("expire_at", expireAfterSeconds=0)
+        await self._records.create_index(
+            "at", partialFilterExpression={"dispatched": False}, name="undispatched"
+        )
+
+    async def seen(self, session: AsyncIOMotorClientSession, ids: Sequence[str]) -> dict[str, str]:
+        """Which entries exist already: id to digest."""
+        found = self._records.find({"_id": {"$in": list(ids)}}, {"digest": 1}, session=session)
+        return {record["_id"]: record["digest"] async for record in found}
+
+    async def transact(self, work: Transaction) -> Outcome:
+        """Run `work` in a majority transaction, again where another writer was faster, then publish.
+
+        `work` reads through the session it is given and returns what to write; it may run several times. Raises
+        PyMongoError when the database is away. Once the transaction stands, publishing is tried until it succeeds.
+        """
+        with self._progress.busy(self._service):
+            while True:
+                try:
+                    outcome = await self._commit(work)
+                    break
+                except (DuplicateKeyError, BulkWriteError):
+                    continue  # the entry was written meanwhile: the next reading finds it
+                except OperationFailure as error:
+                    if not error.has_error_label("TransientTransactionError"):
+                        raise
+            await self._dispatch(outcome.entries)
+        return outcome
+
+    async def _commit(self, work: Transaction) -> Outcome:
+        async with await self.db.client.start_session() as session, session.start_transaction():
+            outcome = await work(session)
+            await self._write(outcome, session)
+        return outcome
+
+    async def _write(self, outcome: Outcome, session: AsyncIOMotorClientSession) -> None:
+        now = datetime.now(UTC)
+        if outcome.entries:
+            await self._records.insert_many(
+                [self._stored(entry, now) for entry in outcome.entries], ordered=False, session=session
+            )
+        for collection, documents in outcome.view.changed().items():
+            operations = [
+                DeleteOne({"_id": key})
+                if document is None
+                else ReplaceOne({"_id": key}, document.to_mongo(), upsert=True)
+                for key, document in documents.items()
+            ]
+            await self.db.get_collection(collection).bulk_write(operations, ordered=False, session=session)
+        for collection, added in outcome.additions.items():
+            inserts = [InsertOne(document) for document in added]
+            await self.db.get_collection(collection).bulk_write(inserts, ordered=False, session=session)
+
+    @staticmethod
+    def _stored(entry: Entry, now: datetime) -> dict[str, Any]:
+        stored: dict[str, Any] = {
+            "_id": entry.id,
+            "digest": entry.digest,
+            "at": now,
+            "dispatched": not entry.records,
+            "records": [
+                {
+                    "topic": record.topic,
+                    "key": record.key,
+                    "value": record.value,
+                    "headers": dict(record.headers),
+                }
+                for record in entry.records
+            ],
+        }
+        if not entry.records:
+            stored["expire_at"] = now + KEEP
+        return stored
+
+    async def _dispatch(self, entries: Sequence[Entry]) -> None:
+        """Publish in the order of the entries, hence in the order of each key, and mark as dispatched."""
+        records = [record for entry in entries for record in entry.records]
+        if not records:
+            return
+        delay = 0.1
+        while True:
+            try:
+                await self._publisher.publish(records)
+                break
+            except (KafkaError, OSError) as error:
+                # Nothing later may overtake these records, so nothing else is handled until they are out.
+                log.warning("publishing waits for the bus", service=self._service, error=type(error).__name__)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+        metrics.EVENTS_PUBLISHED.labels(self._service).inc(len(records))
+        await self._mark([entry.id for entry in entries if entry.records])
+
+    async def _mark(self, ids: Sequence[str]) -> None:
+        try:
+            # Without the hint the planner takes another index for the update and is 60 times slower.
+            await self._records.update_many(
+                {"_id": {"$in": list(ids)}},
+                {"$set": {"dispatched": True, "expire_at": datetime.now(UTC) + KEEP}},
+                hint="_id_",
+            )
+        except PyMongoError as error:
+            # Safe because the relay publishes them once more and every consumer recognises a repetition.
+            log.warning("marking as dispatched failed", service=self._service, error=type(error).__name__)
+
+    async def relay(self, older_than: timedelta = LEFT_BEHIND) -> int:
+        """Publish what a crash left undispatched, oldest first; returns the number of records."""
+        limit = datetime.now(UTC) - older_than
+        left = self._records.find({"dispatched": False, "at": {"$lte": limit}}).sort("at", 1).limit(500)
+        entries = [self._read(stored) async for stored in left]
+        with self._progress.busy(self._service):
+            await self._dispatch(entries)
+        count = sum(len(entry.records) for entry in entries)
+        if count:
+            metrics.EVENTS_RELAYED.labels(self._service).inc(count)
+            log.info("relayed what was left undispatched", service=self._service, records=count)
+        return count
+
+    async def publish_again(self, older_than_days: int = 30) -> int:
+        """Publish every retained record once more, for a bus that has forgotten (an empty broker)."""
+        since = datetime.now(UTC) - timedelta(days=older_than_days)
+        count = 0
+        async for stored in self._records.find({"at": {"$gte": since}, "records.0": {"$exists": True}}).sort(
+            "at", 1
+        ):
+            entry = self._read(stored)
+            await self._publisher.publish(entry.records)
+            count += len(entry.records)
+        return count
+
+    @staticmethod
+    def _read(stored: dict[str, Any]) -> Entry:
+        records = [
+            Outgoing(
+                record["topic"],
+                bytes(record["key"]),
+                bytes(record["value"]),
+                tuple((name, bytes(value)) for name, value in record["headers"].items()),
+            )
+            for record in stored["records"]
+        ]
+        return Entry(stored["_id"], records, stored["digest"])
+
+
+async def run_relay(journal: Journal, every_seconds: float = 5.0) -> None:
+    """Publish what was left behind, for ever. A database that is away is waited for."""
+    while True:
+        try:
+            while await journal.relay():
+                pass
+        except PyMongoError as error:
+            log.warning("the relay waits for the database", error=type(error).__name__)
+        await asyncio.sleep(every_seconds)
+
+
+__all__ = ["Entry", "Journal", "Outcome", "is_transient", "run_relay"]

@@ -1,0 +1,65 @@
+"""Every metric of Aftercare, by name and meaning. Labels hold coded values only, never an id of a person."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# --- the event loop -------------------------------------------------------------------------------------------
+EVENTS_HANDLED = Counter(
+    "aftercare_events_handled_total", "Events settled for the first time.", ["service", "topic"]
+)
+EVENTS_REPEATED = Counter(
+    "aftercare_events_repeated_total", "Deliveries of an event that was settled before.", ["service"]
+)
+EVENTS_PUBLISHED = Counter(
+    "aftercare_events_published_total", "Events published from the journal.", ["service"]
+)
+EVENTS_RELAYED = Counter(
+    "aftercare_events_relayed_total", "Events that a crash had left and the relay published.", ["service"]
+)
+DEAD_LETTERS = Counter(
+    "aftercare_dead_letters_total", "Records that could not be taken.", ["service", "topic", "reason"]
+)
+BATCH_SECONDS = Histogram(
+    "aftercare_batch_seconds",
+    "Time from the arrival of a batch to its committed offsets.",
+    ["service"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+CONSUMER_HALTED = Gauge(
+    "aftercare_consumer_halted",
+    "1 while a consumer stands still because of too many dead letters.",
+    ["service"],
+)
+RETRIES = Counter(
+    "aftercare_retries_total", "Batches put back because the database or the bus was away.", ["service"]
+)
+
+# --- timers ---------------------------------------------------------------------------------------------------
+TIMERS_FIRED = Counter(
+    "aftercare_timers_fired_total", "Follow-up, duty and calendar timers that fired.", ["kind"]
+)
+TIMER_LATENESS_SECONDS = Histogram(
+    "aftercare_timer_lateness_seconds",
+    "How long after its time a timer fired.",
+    buckets=(0.1, 0.5, 1, 2.5, 5, 15, 60, 300, 1800),
+)
+
+# --- crisis ---------------------------------------------------------------------------------------------------
+FLAG_TO_PAGE_SECONDS = Histogram(
+    "aftercare_flag_to_page_seconds",
+    "Time from the arrival of a crisis flag to the first page that a provider accepted.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300),
+)
+FLAG_TO_ACKNOWLEDGED_SECONDS = Histogram(
+    "aftercare_flag_to_acknowledged_seconds",
+    "Time from the arrival of a crisis flag to a person's acknowledgement.",
+    buckets=(15, 30, 60, 120, 300, 600, 900, 1800, 3600),
+)
+PAGES = Counter("aftercare_pages_total", "Pages by channel and result.", ["channel", "result"])
+INCIDENTS_OPEN = Gauge("aftercare_incidents_open", "Incidents that are not resolved.")
+
+# --- messages and reports -------------------------------------------------------------------------------------
+MESSAGES = Counter("aftercare_messages_total", "Messages handed to the gateway, by template and result.",
+                   ["template", "result"])  # fmt: skip
+REPORTS_PUBLISHED = Counter("aftercare_reports_published_total", "Monthly reports that were published.")

@@ -1,0 +1,45 @@
+"""Traces across HTTP, the bus and the outbox (W3C trace context).
+
+An event carries the trace of what caused it; the events derived from it carry the span in which they were decided.
+So one trace shows consultation event -> class -> follow-up, however long the outbox held them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_W3C = TraceContextTextMapPropagator()
+
+
+def configure(service: str) -> None:
+    """Record spans, and export them where `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector."""
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return
+    provider = TracerProvider(resource=Resource.create({"service.name": f"aftercare-{service}"}))
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+@contextmanager
+def span(name: str, parent: str | None = None, **attributes: str | int) -> Iterator[None]:
+    """Run a block in a span; `parent` is the `traceparent` of what caused it."""
+    context = _W3C.extract({"traceparent": parent}) if parent else None
+    with trace.get_tracer("aftercare").start_as_current_span(name, context=context, attributes=attributes):
+        yield
+
+
+def current() -> str | None:
+    """The `traceparent` of the present span, to be carried by what it causes."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier)
+    return carrier.get("traceparent")

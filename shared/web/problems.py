@@ -1,0 +1,150 @@
+"""Errors as problem documents (RFC 9457). They name the field and the mend, never the refused value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_REQUEST_BYTES = 1024 * 1024
+"""The largest request body: a batch of events. A larger one is answered with 413 and not read to its end."""
+
+
+class Problem(Exception):
+    """An answer that says what is wrong: becomes an `application/problem+json` document.
+
+    `reason` is a short code, stable across releases, and the last part of the document's `type`.
+    """
+
+    def __init__(self, status: int, reason: str, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+        self.field = field
+
+    def document(self) -> dict[str, Any]:
+        return problem_document(self.status, self.reason, self.detail, self.field)
+
+
+_TITLES = {
+    400: "Malformed request",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    410: "Gone",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Refused",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Not now",
+}
+
+
+def problem_document(status: int, reason: str, detail: str, field: str | None = None) -> dict[str, Any]:
+    """The members of RFC 9457, with `reason` and `field` as extensions."""
+    document: dict[str, Any] = {
+        "type": f"urn:aftercare:problem:{reason}",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "reason": reason,
+    }
+    if field:
+        document["field"] = field
+    return document
+
+
+def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(
+        problem.document(), problem.status, headers=headers, media_type="application/problem+json"
+    )
+
+
+def _location(parts: Sequence[Any]) -> str:
+    return ".".join(str(part) for part in parts)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of this application with a problem document."""
+
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, error: Problem) -> JSONResponse:
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+        return problem_response(error, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return problem_response(Problem(400, "malformed", "the body is not JSON"))
+        location = list(first["loc"])
+        if first["type"] == "extra_forbidden":  # an unknown name is the sender's text: it may carry anything
+            location[-1] = "(unknown field)"
+        return problem_response(Problem(422, "invalid-field", first["msg"], field=_location(location)))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+        detail = "there is nothing at this path" if error.status_code == 404 else str(error.detail)
+        return problem_response(Problem(error.status_code, reason, detail), dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def _defect(request: Request, error: Exception) -> JSONResponse:
+        return problem_response(
+            Problem(500, "internal", "this is our defect; nothing was taken, try again later")
+        )
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class BodyLimit:
+    """Refuse a body over the limit, whatever its Content-Length says, before it fills the memory."""
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_REQUEST_BYTES) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self.limit:
+            await self._refuse(scope, receive, send)
+            return
+        size = 0
+        started = False
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self.limit:
+                raise _TooLarge
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, counted, noted)
+        except _TooLarge:
+            if not started:
+                await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = Problem(413, "too-large", f"a request body may have at most {self.limit} bytes")
+        await problem_response(problem)(scope, receive, send)
