@@ -19,7 +19,6 @@ from pymongo.errors import DuplicateKeyError, EncryptionError
 
 from shared.mongo.client import Database
 
-
 ALGORITHM = "AEAD_AES_256_CBC_HMAC_SHA_512-Random"
 ENCRYPTED = 6
 """The BSON subtype of a sealed value."""

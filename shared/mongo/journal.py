@@ -69,6 +69,7 @@ class Journal:
         self._publisher = publisher
         self._progress = progress
         self._records = db.get_collection("journal")
+        self._publishing: set[asyncio.Task[None]] = set()
 
     async def ensure_indexes(self) -> None:
         """Create the indexes; harmless when they exist."""
@@ -89,17 +90,33 @@ class Journal:
         PyMongoError when the database is away. Once the transaction stands, publishing is tried until it succeeds.
         """
         with self._progress.busy(self._service):
-            while True:
-                try:
-                    outcome = await self._commit(work)
-                    break
-                except (DuplicateKeyError, BulkWriteError):
-                    continue  # the entry was written meanwhile: the next reading finds it
-                except OperationFailure as error:
-                    if not error.has_error_label("TransientTransactionError"):
-                        raise
+            outcome = await self._until_it_stands(work)
             await self._dispatch(outcome.entries)
         return outcome
+
+    async def transact_then_publish(self, work: Transaction) -> tuple[Outcome, asyncio.Task[None]]:
+        """As `transact`, but returns as soon as the transaction stands; the task ends when all is published."""
+        with self._progress.busy(self._service):
+            outcome = await self._until_it_stands(work)
+            publishing = asyncio.create_task(self._dispatch_busily(outcome.entries))
+            self._publishing.add(publishing)
+            publishing.add_done_callback(self._publishing.discard)
+            await asyncio.sleep(0)  # the task counts as under way from here on
+        return outcome, publishing
+
+    async def _dispatch_busily(self, entries: Sequence[Entry]) -> None:
+        with self._progress.busy(self._service):
+            await self._dispatch(entries)
+
+    async def _until_it_stands(self, work: Transaction) -> Outcome:
+        while True:
+            try:
+                return await self._commit(work)
+            except (DuplicateKeyError, BulkWriteError):
+                continue  # the entry was written meanwhile: the next reading finds it
+            except OperationFailure as error:
+                if not error.has_error_label("TransientTransactionError"):
+                    raise
 
     async def _commit(self, work: Transaction) -> Outcome:
         async with await self.db.client.start_session() as session, session.start_transaction():

@@ -1,0 +1,56 @@
+"""Wiring of intake: the only place that builds its clients."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+from fastapi import FastAPI
+
+from services.intake.api import routes
+from services.intake.ingress import Ingress
+from services.intake.reactions import IntakeReactions
+from services.intake.settings import IntakeSettings
+from services.intake.store import Store
+from shared.clock import Clock
+from shared.messaging.progress import Progress
+from shared.mongo.erasure import carry_out
+from shared.web.auth import issue_token
+from shared.web.service import Readiness, Runtime, create_app
+
+
+def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI:
+    """The intake service as an application."""
+    runtime = Runtime("intake", settings, clock, progress)
+    store = Store(runtime.db)
+    runtime.preparations.append(store.ensure_indexes)
+    runtime.react(IntakeReactions(store))
+    erased = asyncio.Event()
+    runtime.run("erasures", lambda: carry_out(runtime.db, runtime.vault, erased))
+    ingress = Ingress(settings, runtime.journal, clock, progress, _crisis(settings))
+    app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
+    app.include_router(routes(store, runtime.vault, ingress, clock))
+    return app
+
+
+def _crisis(settings: IntakeSettings) -> httpx.AsyncClient | None:
+    if not settings.crisis_url:
+        return None
+    token = settings.crisis_token
+    if token is None and settings.token_secret:
+        secret = settings.token_secret.get_secret_value()
+        token = issue_token(secret, "aftercare-intake", ["publisher"], timedelta(days=3650))
+    return httpx.AsyncClient(
+        base_url=settings.crisis_url, headers={"Authorization": f"Bearer {token}"}, timeout=5.0
+    )
+
+
+def _can_take_something(settings: IntakeSettings) -> Readiness:
+    """Intake is ready when it can store an event or forward a crisis: Kubernetes must not take that away."""
+
+    async def required(runtime: Runtime) -> dict[str, bool]:
+        dependencies = await runtime.reachable()
+        return {"stores events or forwards a crisis": dependencies["database"] or bool(settings.crisis_url)}
+
+    return required

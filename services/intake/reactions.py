@@ -1,0 +1,86 @@
+"""Consultation event -> fact in the ledger -> `case-classified`, when the case has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.intake import domain
+from services.intake.domain import Case, Client
+from services.intake.store import Store
+from shared.contracts.envelope import Event, derive
+from shared.contracts.events import ClientErased, ConsentChanged
+from shared.mongo.client import Session
+from shared.mongo.documents import Changes, View
+from shared.mongo.erasure import Erasure
+
+SOURCE = "/aftercare/intake"
+
+
+class IntakeReactions:
+    """What intake does about each consultation event."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self, session: Session, events: Sequence[Event]) -> View:
+        return await self._store.concerning(session, events)
+
+    def decide(self, view: View, event: Event, now: datetime) -> Changes:
+        match event.data:
+            case ClientErased(client_id=client_id):
+                return _erase(view, client_id)
+            case data if view.get(Erasure, _client_of(event)):
+                return Changes()  # too late: the client has been forgotten
+            case ConsentChanged() as data:
+                return _consent(view, event, data, now)
+            case data if getattr(data, "case_id", None):
+                return _fact(view, event, now)
+            case _:
+                return Changes()
+
+
+def _client_of(event: Event) -> str:
+    return str(event.data.client_id)  # type: ignore[attr-defined]
+
+
+def _fact(view: View, event: Event, now: datetime) -> Changes:
+    case_id = str(event.data.case_id)  # type: ignore[attr-defined]
+    client_id = _client_of(event)
+    before = view.get(Case, case_id) or Case(id=case_id, client_id=client_id)
+    client = view.get(Client, client_id) or Client(id=client_id)
+    after = domain.record(before, event)
+    return _said_anew(before, after, client, client, event, now)
+
+
+def _consent(view: View, event: Event, data: ConsentChanged, now: datetime) -> Changes:
+    before = view.get(Client, data.client_id) or Client(id=data.client_id)
+    after = domain.grant(before, event, data)
+    changes = Changes(puts=[after])
+    for case in view.all(Case):
+        if case.client_id == data.client_id:
+            changes += _said_anew(case, case, before, after, event, now)
+    return changes
+
+
+def _said_anew(
+    before: Case, after: Case, client_before: Client, client: Client, event: Event, now: datetime
+) -> Changes:
+    """The case stored, and told to everyone if it stands otherwise than before."""
+    said = domain.classified(before, client_before.current())
+    if before.revision and domain.says_the_same(said, domain.classified(after, client.current())):
+        return Changes(puts=[after])
+    told = after.model_copy(
+        update={"revision": before.revision + 1, "classified_at": now, "cause": event.topic}
+    )
+    classified = domain.classified(told, client.current())
+    return Changes(
+        puts=[told], events=[derive(event.unique, SOURCE, classified, time=now, topic="case-classified")]
+    )
+
+
+def _erase(view: View, client_id: str) -> Changes:
+    """Nothing about the client stays but the mark that keeps late events out."""
+    cases = [case for case in view.all(Case) if case.client_id == client_id]
+    client = view.get(Client, client_id)
+    return Changes(puts=[Erasure(id=client_id)], removals=[*cases, *([client] if client else [])])
