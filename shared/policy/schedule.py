@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 from pydantic import BaseModel
@@ -117,11 +117,9 @@ def calendar_due(rule: CalendarRule, month: str, calendar: WorkCalendar) -> Move
         return Moved(day, False)
     if rule.move == "working-day":
         return calendar.next_working_day(day)
-    earlier = calendar.first_working((day - timedelta(n) for n in range(day.day)), otherwise=day)
-    if calendar.is_working(earlier.day):
-        return earlier
-    later = calendar.next_working_day(day)
-    return Moved(later.day, earlier.provisional or later.provisional)
+    earlier = (day - timedelta(n) for n in range(day.day))
+    later = (day + timedelta(n) for n in count(1))
+    return calendar.first_working(chain(earlier, later), otherwise=day)
 
 
 def calendar_due_at(rule: CalendarRule, month: str, calendar: WorkCalendar, policy: Policy) -> Due:

@@ -1,0 +1,21 @@
+"""What the policy's tests share: the shipped regime, its calendar, and instants written in Shanghai's time."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from shared.policy.model import load
+from shared.policy.workdays import load_calendar
+
+POLICY = load()
+CALENDAR = load_calendar()
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+def at(text: str) -> datetime:
+    """`2026-03-02 10:00` in Shanghai."""
+    return datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)
+
+
+def written(instant: datetime) -> str:
+    """An instant as Shanghai reads it."""
+    return f"{instant.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
