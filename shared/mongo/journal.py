@@ -104,6 +104,15 @@ class Journal:
             await asyncio.sleep(0)  # the task counts as under way from here on
         return outcome, publishing
 
+    async def commit(self, work: Transaction) -> Outcome:
+        """As `transact`, without publishing: for whoever publishes in an order of its own, with `publish`."""
+        with self._progress.busy(self._service):
+            return await self._until_it_stands(work)
+
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        """Publish the records of committed entries and mark them; tried until it succeeds."""
+        await self._dispatch_busily(entries)
+
     async def _dispatch_busily(self, entries: Sequence[Entry]) -> None:
         with self._progress.busy(self._service):
             await self._dispatch(entries)
