@@ -1,0 +1,175 @@
+"""The figures of a month, as they are stored, served as JSON and shown in the report.
+
+A share is `None` where nothing could be counted: neither 0 nor 100 % would be true.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Group = Literal["closed", "in-counselling", "key-attention", "dropped", "crisis-aftercare"]
+
+
+class Shown(BaseModel):
+    """A frozen part of the figures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Rate(Shown):
+    """A share, with what it was counted from."""
+
+    reached: int
+    of: int
+    value: float | None
+    """`reached / of`, between 0 and 1; null where `of` is 0."""
+
+
+class ClassFigures(Shown):
+    """The follow-ups of one class that are scheduled in the month."""
+
+    group: Group
+    clause: str
+    """The clause that sets the target, or where none does, the one that asks for the follow-up."""
+    target: float | None
+    planned: int
+    """All that stand: due and open ones."""
+    open: int
+    """Not recorded, and still within their time: not counted as due yet."""
+    due: int
+    """Recorded in any way, or their time has run out."""
+    completed: int
+    completed_late: int
+    """Of the completed ones, those conducted after their time had run out."""
+    refused: int
+    unreachable: int
+    stopped_for_crisis: int
+    missed: int
+    """Not attempted: no record, and the time has run out."""
+    superseded: int
+    cancelled: int
+    rate: Rate
+    """Completed, of those due."""
+    rate_less_refusals: Rate
+    """Completed, of those due less refusals: nobody may be forced (F10)."""
+    met: bool | None
+    """Whether `rate` reaches the target; null without data or target."""
+
+
+class Satisfaction(Shown):
+    """Satisfaction with follow-ups, out of 5 (F74)."""
+
+    clause: str
+    target: float
+    mean: float | None
+    answers: int
+    scores: dict[str, int]
+    """How often each score from 1 to 5 was given."""
+    met: bool | None
+
+
+class DutyFigures(Shown):
+    """The duties of one rule that are due in the month."""
+
+    rule: str
+    clause: str
+    opened: int
+    """All of them but the cancelled ones."""
+    fulfilled: int
+    late: int
+    """Fulfilled after their time, or reported late and not fulfilled."""
+    open: int
+    """Not fulfilled and not late."""
+    cancelled: int
+    in_time: Rate
+    """Fulfilled in time, of those fulfilled or late."""
+
+
+class EscalationFigures(Shown):
+    """Escalations of one rule in the month."""
+
+    rule: str
+    clause: str
+    notified: int
+    paged: int
+
+
+class Timing(Shown):
+    """How long something took after the flag, in seconds."""
+
+    incidents: int
+    median: float | None
+    longest: float | None
+
+
+class IncidentFigures(Shown):
+    """Incidents opened in the month; drills left out."""
+
+    opened: int
+    resolved: int
+    first_page: Timing
+    acknowledged: Timing
+    intervening: Timing
+    head_told_in_time: Rate
+    """Head of the psychological department told within the limit (F59)."""
+    intervention_in_time: Rate
+    """Intervention begun, or the incident resolved, within the limit (A30)."""
+
+
+class CaseFigures(Shown):
+    """Cases opened, closed and dropped in the month."""
+
+    opened: int
+    closed: int
+    dropped: int
+    followed_up: int
+    """Cases with at least one completed follow-up that was scheduled in the month."""
+
+
+class Indicator(Shown):
+    """A figure that the regime sets a target for."""
+
+    name: str
+    clause: str
+    value: float | None
+    """Null where nothing was counted, or where no event tells it."""
+    counted: int
+    target: float
+    unit: Literal["share", "points", "yuan"]
+    sense: Literal["at-least", "at-most"]
+    met: bool | None
+
+
+class TrendMonth(Shown):
+    """An earlier month as it stands now, late events included."""
+
+    month: str
+    rates: dict[Group, float | None]
+    satisfaction: float | None
+
+
+class Figures(Shown):
+    """Everything that is reported about one month."""
+
+    month: str
+    as_of: datetime
+    """The instant these figures describe: what happened or was told later is not in them."""
+    policy_version: str
+    classes: tuple[ClassFigures, ...]
+    satisfaction: Satisfaction
+    flags: dict[str, int]
+    """Flags of the month's records, by code (F57)."""
+    dropped_reasons: dict[str, int]
+    """Why clients stopped, by code (F43); `not-recorded` for completed follow-ups that did not learn it."""
+    record_in_time: Rate
+    """Records written within the limit of F60 after the follow-up was conducted."""
+    duties: tuple[DutyFigures, ...]
+    escalations: tuple[EscalationFigures, ...]
+    incidents: IncidentFigures
+    cases: CaseFigures
+    indicators: tuple[Indicator, ...]
+    trend: tuple[TrendMonth, ...]
+    """Up to six months, this one last."""

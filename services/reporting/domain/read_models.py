@@ -1,0 +1,288 @@
+"""What is kept of the events: facts, each with its rank, so that the order of arrival does not matter.
+
+Of two facts of one kind the one with the greater rank holds (contracts.md, How facts combine). Where several things
+happened at one instant, as in a time-lapse, the graver one holds: superseded over moved, cancelled over all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from typing import ClassVar, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.reporting.domain.figures import Figures
+from services.reporting.domain.months import month_of
+from shared.contracts.envelope import Event
+from shared.contracts.events import (
+    CaseClass,
+    CaseClassified,
+    CaseStatus,
+    DutyChanged,
+    EscalationRequired,
+    FollowUpPlanned,
+    FollowUpRecorded,
+    Form,
+    IncidentChanged,
+    Outcome,
+)
+from shared.mongo.documents import Document
+
+PlanChange = Literal["planned", "moved", "superseded", "cancelled"]
+DutyChange = Literal["opened", "late", "fulfilled", "cancelled"]
+
+_PLAN_ORDER: Mapping[str, int] = {"planned": 0, "moved": 1, "superseded": 2, "cancelled": 3}
+_DUTY_ORDER: Mapping[str, int] = {"opened": 0, "late": 1, "fulfilled": 2, "cancelled": 3}
+
+
+class Fact(BaseModel):
+    """Something that was said once, with what decides between it and another fact of its kind."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    time: datetime
+    order: int = 0
+    source: str
+    event_id: str
+
+    @property
+    def rank(self) -> tuple[datetime, int, str, str]:
+        return (self.time, self.order, self.source, self.event_id)
+
+
+F = TypeVar("F", bound=Fact)
+
+
+def later(known: F | None, told: F) -> F:
+    """The fact that holds."""
+    return told if known is None or told.rank > known.rank else known
+
+
+# --- follow-ups -----------------------------------------------------------------------------------------------
+
+
+class Plan(Fact):
+    """How a follow-up was last planned."""
+
+    change: PlanChange
+    rule: str
+    clause: str
+    case_class: CaseClass
+    scheduled_for: datetime
+    complete_by: datetime
+
+
+class Record(Fact):
+    """How a follow-up ended, without anything a client said."""
+
+    outcome: Outcome
+    form: Form
+    conducted_at: datetime
+    recorded_at: datetime
+    satisfaction: int | None
+    flags: tuple[str, ...]
+    scaled: bool
+    """Whether a standard scale was filled in (A25)."""
+    dropped_reason: str | None
+
+
+class FollowUp(Document):
+    """One follow-up: the last word on its plan, and on its record."""
+
+    collection: ClassVar[str] = "follow_ups"
+
+    case_id: str | None = None
+    month: str | None = None
+    """The month of its scheduled day; None until the plan is known."""
+    plan: Plan | None = None
+    record: Record | None = None
+
+    def planned(self, event: Event, data: FollowUpPlanned, zone: tzinfo) -> Self:
+        told = Plan(
+            time=event.time,
+            order=_PLAN_ORDER[data.change],
+            source=event.source,
+            event_id=event.id,
+            change=data.change,
+            rule=data.rule,
+            clause=data.clause,
+            case_class=data.case_class,
+            scheduled_for=data.scheduled_for,
+            complete_by=data.complete_by,
+        )
+        plan = later(self.plan, told)
+        month = month_of(plan.scheduled_for, zone)
+        return self.model_copy(update={"plan": plan, "month": month, "case_id": self.case_id or data.case_id})
+
+    def recorded(self, event: Event, data: FollowUpRecorded) -> Self:
+        told = Record(
+            time=event.time,
+            source=event.source,
+            event_id=event.id,
+            outcome=data.outcome,
+            form=data.form,
+            conducted_at=data.conducted_at,
+            recorded_at=data.recorded_at,
+            satisfaction=data.satisfaction,
+            flags=data.flags,
+            scaled=bool(data.bands),
+            dropped_reason=data.dropped_reason,
+        )
+        return self.model_copy(
+            update={"record": later(self.record, told), "case_id": self.case_id or data.case_id}
+        )
+
+
+# --- duties ---------------------------------------------------------------------------------------------------
+
+
+class DutyFact(Fact):
+    """One change of a duty."""
+
+    rule: str
+    clause: str
+    at: datetime
+    due_at: datetime
+
+
+class Duty(Document):
+    """One duty: the last word of each kind that was said about it."""
+
+    collection: ClassVar[str] = "duties"
+
+    month: str
+    """The month in which it is due."""
+    facts: dict[DutyChange, DutyFact]
+
+    @classmethod
+    def changed(cls, known: Duty | None, event: Event, data: DutyChanged, zone: tzinfo) -> Duty:
+        told = DutyFact(
+            time=event.time,
+            order=_DUTY_ORDER[data.change],
+            source=event.source,
+            event_id=event.id,
+            rule=data.rule,
+            clause=data.clause,
+            at=data.at,
+            due_at=data.due_at,
+        )
+        facts = dict(known.facts) if known else {}
+        facts[data.change] = later(facts.get(data.change), told)
+        last = max(facts.values(), key=lambda fact: fact.rank)
+        return cls(id=data.duty_id, month=month_of(last.due_at, zone), facts=facts)
+
+    @property
+    def last(self) -> DutyFact:
+        return max(self.facts.values(), key=lambda fact: fact.rank)
+
+
+class Escalation(Document):
+    """A deadline that was missed or nearly so, or a page that nobody answered."""
+
+    collection: ClassVar[str] = "escalations"
+
+    month: str
+    rule: str
+    clause: str
+    role: str
+    urgency: str
+
+    @classmethod
+    def required(cls, data: EscalationRequired, zone: tzinfo) -> Escalation:
+        return cls(
+            id=data.escalation_id,
+            month=month_of(data.due_at, zone),
+            rule=data.rule,
+            clause=data.clause,
+            role=data.role,
+            urgency=data.urgency,
+        )
+
+
+# --- incidents ------------------------------------------------------------------------------------------------
+
+
+class Incident(Document):
+    """One incident: when each thing first happened (what reopens it later does not move that)."""
+
+    collection: ClassVar[str] = "incidents"
+
+    month: str
+    """The month in which it was opened."""
+    first: dict[str, datetime]
+    """Kind of change to the earliest time of it."""
+    first_paged: dict[str, datetime] = Field(default_factory=dict)
+    """Step of the chain to the earliest page on it."""
+    last: dict[str, datetime] = Field(default_factory=dict)
+    """Kind of change to the latest time of it."""
+    drill: bool = False
+
+    @classmethod
+    def changed(cls, known: Incident | None, data: IncidentChanged, zone: tzinfo) -> Incident:
+        first = _earliest(known.first if known else {}, data.change, data.at)
+        last = dict(known.last) if known else {}
+        last[data.change] = max(last.get(data.change, data.at), data.at)
+        pages = known.first_paged if known else {}
+        if data.change == "paged" and data.step:
+            pages = _earliest(pages, data.step, data.at)
+        opened = first.get("opened") or min(first.values())
+        return cls(
+            id=data.incident_id, month=month_of(opened, zone), first=first, first_paged=pages, last=last
+        )
+
+    @property
+    def opened_at(self) -> datetime:
+        return self.first.get("opened") or min(self.first.values())
+
+    @property
+    def is_resolved(self) -> bool:
+        resolved, reopened = self.last.get("resolved"), self.last.get("reopened")
+        return resolved is not None and (reopened is None or resolved >= reopened)
+
+
+def _earliest(known: Mapping[str, datetime], what: str, at: datetime) -> dict[str, datetime]:
+    return {**known, what: min(known.get(what, at), at)}
+
+
+# --- cases ----------------------------------------------------------------------------------------------------
+
+
+class Case(Document):
+    """A case as intake last classified it."""
+
+    collection: ClassVar[str] = "cases"
+
+    revision: int
+    case_class: CaseClass
+    status: CaseStatus
+    opened: str | None = None
+    closed: str | None = None
+    dropped: str | None = None
+    """The months in which it was opened, closed or dropped."""
+    scales: bool = False
+    """Whether the client agreed to standard scales."""
+
+    @classmethod
+    def classified(cls, known: Case | None, data: CaseClassified, zone: tzinfo) -> Case:
+        if known and known.revision >= data.revision:
+            return known
+        return cls(
+            id=data.case_id,
+            revision=data.revision,
+            case_class=data.case_class,
+            status=data.status,
+            opened=month_of(data.opened_at, zone) if data.opened_at else None,
+            closed=month_of(data.closed_at, zone) if data.closed_at else None,
+            dropped=month_of(data.dropped_at, zone) if data.dropped_at else None,
+            scales=data.consents.scales,
+        )
+
+
+class Report(Document):
+    """A month's report as it was published. It is never changed; its id is the month."""
+
+    collection: ClassVar[str] = "reports"
+
+    published_at: datetime
+    figures: Figures

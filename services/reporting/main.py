@@ -1,0 +1,30 @@
+"""Wiring of reporting: the only place that builds its clients."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from services.reporting.api import routes
+from services.reporting.domain import counting
+from services.reporting.reactions import ReportingReactions
+from services.reporting.settings import ReportingSettings
+from services.reporting.store import Store
+from shared.clock import Clock
+from shared.messaging.progress import Progress
+from shared.policy.model import load
+from shared.web.service import Runtime, create_app
+
+
+def build(settings: ReportingSettings, clock: Clock, progress: Progress) -> FastAPI:
+    """The reporting service as an application. Raises PolicyError or KeyError for a policy it cannot report by."""
+    policy = load()
+    now = clock.now()
+    # A target that the policy lacks is found now and not on the 5th.
+    counting.figures(f"{now:%Y-%m}", counting.Facts(), policy, now)
+    runtime = Runtime("reporting", settings, clock, progress)
+    store = Store(runtime.db)
+    runtime.preparations.append(store.ensure_indexes)
+    runtime.react(ReportingReactions(store, policy))
+    app = create_app(runtime, "Aftercare reporting")
+    app.include_router(routes(store, policy, clock))
+    return app

@@ -1,0 +1,64 @@
+"""The collections of reporting: `follow_ups`, `duties`, `escalations`, `incidents`, `cases`, `reports`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from services.reporting.domain.counting import TREND_MONTHS, Facts
+from services.reporting.domain.months import months_up_to
+from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, Report
+from shared.mongo.client import Database, Session
+from shared.mongo.documents import Document
+
+D = TypeVar("D", bound=Document)
+
+
+class Store:
+    """Queries of reporting."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    async def ensure_indexes(self) -> None:
+        for kind in (FollowUp, Duty, Escalation, Incident):
+            await self.db.get_collection(kind.collection).create_index("month")
+        for end in ("opened", "closed", "dropped"):
+            await self.db.get_collection(Case.collection).create_index(end)
+
+    async def by_id(self, kind: type[D], ids: Iterable[str], session: Session | None = None) -> list[D]:
+        """The documents of those ids that exist."""
+        wanted = sorted(set(ids))
+        return await self._find(kind, {"_id": {"$in": wanted}}, session) if wanted else []
+
+    async def of_month(self, month: str, session: Session | None = None) -> Facts:
+        """Everything that the figures of a month are counted from, the follow-ups of its trend included."""
+        months = {"$in": list(months_up_to(month, TREND_MONTHS))}
+        follow_ups = await self._find(FollowUp, {"month": months}, session)
+        cases = await self._find(
+            Case, {"$or": [{"opened": month}, {"closed": month}, {"dropped": month}]}, session
+        )
+        known = {case.id for case in cases}
+        others = {one.case_id for one in follow_ups if one.month == month and one.case_id} - known
+        return Facts(
+            follow_ups=follow_ups,
+            duties=await self._find(Duty, {"month": month}, session),
+            escalations=await self._find(Escalation, {"month": month}, session),
+            incidents=await self._find(Incident, {"month": month}, session),
+            cases=[*cases, *await self.by_id(Case, others, session)],
+        )
+
+    async def report(self, month: str) -> Report | None:
+        """The report of a month as it was published."""
+        found = await self.by_id(Report, [month])
+        return found[0] if found else None
+
+    async def reports(self, before: str | None, limit: int) -> list[Report]:
+        """Published reports, the newest month first, those before a month if one is named."""
+        query: dict[str, Any] = {"_id": {"$lt": before}} if before else {}
+        found = self.db.get_collection(Report.collection).find(query).sort("_id", -1).limit(limit)
+        return [Report.model_validate(stored) async for stored in found]
+
+    async def _find(self, kind: type[D], query: dict[str, Any], session: Session | None) -> list[D]:
+        found = self.db.get_collection(kind.collection).find(query, session=session)
+        return [kind.model_validate(stored) async for stored in found]
