@@ -23,6 +23,9 @@ from shared.web.problems import Problem, problem_response
 
 MAX_BATCH = 500
 
+Reader = Annotated[
+    Principal, Depends(allowed("operations", "counsellor", "supervisor", "manager", "compliance"))
+]
 Text = Annotated[str, Field(max_length=4000)]
 
 
@@ -62,16 +65,14 @@ def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock) -> APIRou
             else JSONResponse({"results": [_shown(result) for result in results]})
         )
 
-    reader = Depends(allowed("operations", "counsellor", "supervisor", "manager", "compliance"))
-
     @router.get("/cases/{case_id}", summary="The case as classified, and why")
-    async def get_case(case_id: str, _: Annotated[Principal, reader]) -> JSONResponse:
+    async def get_case(case_id: str, _: Reader) -> JSONResponse:
         case = await _case(store, case_id)
         client = await store.client(case.client_id)
         return JSONResponse(json.loads(domain.classified(case, client.current()).to_json()))
 
     @router.get("/cases/{case_id}/file", summary="The de-identified case file; the read is recorded")
-    async def get_file(case_id: str, who: Annotated[Principal, reader]) -> CaseFile:
+    async def get_file(case_id: str, who: Reader) -> CaseFile:
         stored = await store.file(case_id)
         if stored is None:
             raise Problem(404, "no-file", "this case has no file yet")

@@ -42,7 +42,9 @@ class Store:
         view = View()
         if not events:
             return view
-        wanted: dict[str, Any] = {"$or": [{"_id": {"$in": list(case_ids)}}, {"client_id": {"$in": list(whole)}}]}
+        wanted: dict[str, Any] = {
+            "$or": [{"_id": {"$in": list(case_ids)}}, {"client_id": {"$in": list(whole)}}]
+        }
         if not whole:
             wanted = {"_id": {"$in": list(case_ids)}}
         view.load([Case.model_validate(found) async for found in self.cases.find(wanted, session=session)])

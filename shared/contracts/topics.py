@@ -57,15 +57,15 @@ def _topic(
 
 _ALL = (
     _topic("case-opened", "Counselling was agreed: kind, agreed sessions, counsellor, eligibility.",
-           (COMPANY,), ("intake",), "case_id", events.CaseOpened),
+           (COMPANY,), ("intake", "scheduler"), "case_id", events.CaseOpened),
     _topic("booking-requested", "A client asks for counselling.",
-           (COMPANY,), (), "booking_id", events.BookingRequested),
+           (COMPANY,), ("scheduler",), "booking_id", events.BookingRequested),
     _topic("session-scheduled", "A session will start at a time.",
-           (COMPANY,), (), "case_id", events.SessionScheduled),
+           (COMPANY,), ("scheduler",), "case_id", events.SessionScheduled),
     _topic("session-completed", "A session was held: its number, times, and marks that call for key attention.",
-           (COMPANY,), ("intake",), "case_id", events.SessionCompleted),
+           (COMPANY,), ("intake", "scheduler"), "case_id", events.SessionCompleted),
     _topic("case-closed", "A case was formally closed: state against expectation, advice given.",
-           (COMPANY,), ("intake",), "case_id", events.CaseClosed),
+           (COMPANY,), ("intake", "scheduler"), "case_id", events.CaseClosed),
     _topic("client-dropped", "The client stopped before the agreed sessions, and why if known.",
            (COMPANY,), ("intake",), "case_id", events.ClientDropped),
     _topic("crisis-flagged", "Someone may be in danger. Every level pages; a drill is marked and plans nothing.",
@@ -73,7 +73,7 @@ _ALL = (
     _topic("attention-changed", "Key attention was proposed, decided or lifted.",
            (COMPANY, "intake"), ("intake",), "case_id", events.AttentionChanged),
     _topic("consent-changed", "What the client allows: follow-up, scales, recording, sharing with the employer.",
-           (COMPANY, "survey"), ("intake", "scheduler", "survey"), "client_id", events.ConsentChanged),
+           (COMPANY, "survey"), ("intake", "survey"), "client_id", events.ConsentChanged),
     _topic("client-status-changed", "The client died, is incapable or unreachable, or is active again.",
            (COMPANY,), ("intake", "scheduler", "survey"), "client_id", events.ClientStatusChanged),
     _topic("client-erased", "Everything about the client must go.",
@@ -81,7 +81,7 @@ _ALL = (
     _topic("milestone-reached", "Something was done that a duty asks for: what, for which thing, by whom.",
            (COMPANY, "survey", "scheduler"), ("scheduler",), "subject", events.MilestoneReached),
     _topic("staff-updated", "A follow-up person's certificate, experience, exam, training or availability.",
-           (COMPANY,), ("survey",), "staff_id", events.StaffUpdated),
+           (COMPANY,), ("survey", "scheduler"), "staff_id", events.StaffUpdated),
     _topic("case-classified", "The case as it now stands, whole, with a revision that counts up.",
            ("intake",), ("scheduler", "survey"), "case_id", events.CaseClassified),
     _topic("follow-up-planned", "A follow-up was planned, moved, cancelled or superseded, by which rule and clause.",
@@ -101,7 +101,7 @@ _ALL = (
     _topic("incident-changed", "An incident was opened, paged, acknowledged, taken up, resolved.",
            ("crisis",), ("scheduler", "survey"), "client_id", events.IncidentChanged),
     _topic("report-published", "A month's report is out, with its figures.",
-           ("reporting",), (), "month", events.ReportPublished, 1),
+           ("reporting",), ("scheduler",), "month", events.ReportPublished, 1),
 )  # fmt: skip
 
 TOPICS: Mapping[str, Topic] = {topic.name: topic for topic in _ALL}

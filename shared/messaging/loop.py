@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -74,8 +74,10 @@ class ReactionLoop:
         dead_letters: DeadLetters,
         clock: Clock,
         progress: Progress,
+        after_batch: Callable[[], None] | None = None,
     ) -> None:
         self.service = service
+        self._after_batch = after_batch
         self.group = settings.group(service)
         self.halted = False
         self.waiting = False
@@ -97,6 +99,8 @@ class ReactionLoop:
             try:
                 await self.settle(records)
                 self._check_limit()
+                if self._after_batch:
+                    self._after_batch()
             except Exception as error:
                 if not is_transient(error):
                     log.exception("a batch could not be settled", service=self.service)

@@ -69,10 +69,22 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribers: list[Any] = []
 
-    def react(self, reactions: Reactions, topics: Sequence[str] | None = None) -> ReactionLoop:
+    def react(
+        self,
+        reactions: Reactions,
+        topics: Sequence[str] | None = None,
+        after_batch: Callable[[], None] | None = None,
+    ) -> ReactionLoop:
         """Handle the topics that the service reads (or those named) with the event loop."""
         self.loop = ReactionLoop(
-            self.service, self.settings, reactions, self.journal, self.dead_letters, self.clock, self.progress
+            self.service,
+            self.settings,
+            reactions,
+            self.journal,
+            self.dead_letters,
+            self.clock,
+            self.progress,
+            after_batch,
         )
         self.consume(self.loop.group, topics or consumed_by(self.service), self.loop.on_batch)
         return self.loop

@@ -1,0 +1,151 @@
+"""What stands on the agenda. Every item has one `next_at`, at which it fires; None where it waits for nothing.
+
+All kinds lie in one collection: one query finds what is due, and one finds everything about a case or follow-up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter, computed_field
+
+from shared.contracts.events import CaseClass, CaseClassified, Form
+from shared.mongo.documents import Document
+
+SLOTS = 16
+"""Into so many slots the timers are hashed; replicas share them by leasing slots."""
+
+
+def name_of(*parts: str) -> str:
+    """A deterministic id of the things named, 32 hexadecimal digits."""
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
+
+
+class Item(Document):
+    """Something on the agenda. `subject` is what it is about: a follow-up's own id, or what the rule joins on."""
+
+    collection: ClassVar[str] = "agenda"
+
+    rule: str
+    clause: str
+    subject: str
+    case_id: str | None = None
+    client_id: str | None = None
+    next_at: datetime | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def slot(self) -> int:
+        return zlib.crc32(self.id.encode()) % SLOTS
+
+
+FollowUpState = Literal[
+    "planned", "due", "missed", "cancelled", "superseded",
+    "completed", "refused", "unreachable", "stopped-for-crisis",
+]  # fmt: skip
+
+ENDED: frozenset[str] = frozenset({"completed", "refused", "unreachable", "stopped-for-crisis"})
+"""Conducted, or tried to the end: nothing that happens to the case later changes it."""
+
+
+class FollowUp(Item):
+    kind: Literal["follow-up"] = "follow-up"
+    owner: str
+    """The case or incident that asks for it."""
+    step: str
+    case_class: CaseClass
+    anchor: datetime
+    scheduled_for: datetime
+    complete_by: datetime
+    forms: tuple[Form, ...]
+    template: str
+    provisional: bool
+    state: FollowUpState
+    reason: str
+    due_at: datetime | None = None
+    """When `follow-up-due` was published; once, also when the follow-up moves later."""
+
+    @property
+    def pending(self) -> bool:
+        return self.state in ("planned", "due", "missed")
+
+
+class Duty(Item):
+    """Something a role must do. Facts may come in any order; `published` says what the others know already."""
+
+    kind: Literal["duty"] = "duty"
+    role: str
+    opened_at: datetime | None = None
+    due_at: datetime | None = None
+    provisional: bool = False
+    fulfilled_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    warned: bool = False
+    published: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        return "opened" in self.published and not {"fulfilled", "cancelled"} & set(self.published)
+
+    @property
+    def state(self) -> str:
+        """`open`, `late`, `fulfilled` or `cancelled`."""
+        for state in ("fulfilled", "cancelled", "late"):
+            if state in self.published:
+                return state
+        return "open"
+
+
+class Reminder(Item):
+    kind: Literal["reminder"] = "reminder"
+    what: str
+    to: str
+    state: Literal["waiting", "held", "sent", "cancelled"] = "waiting"
+
+
+class Date(Item):
+    """The next coming of a date of the regime. `month` is the month that the work is about."""
+
+    kind: Literal["date"] = "date"
+    month: str
+    due_at: datetime
+    provisional: bool = False
+
+
+AnyItem = FollowUp | Duty | Reminder | Date
+
+_ITEM: TypeAdapter[AnyItem] = TypeAdapter(Annotated[AnyItem, Field(discriminator="kind")])
+
+
+def item(stored: Mapping[str, Any]) -> AnyItem:
+    """An item as it was read from the agenda."""
+    return _ITEM.validate_python(stored)
+
+
+class KnownCase(Document):
+    """The newest classification of a case."""
+
+    collection: ClassVar[str] = "cases"
+
+    revision: int
+    client_id: str
+    body: bytes
+    """The classification as it stood on the bus."""
+    consent_regained_at: datetime | None = None
+
+    def classified(self) -> CaseClassified:
+        return CaseClassified.from_json(self.body)
+
+
+class KnownClient(Document):
+    """What concerns all cases of a client."""
+
+    collection: ClassVar[str] = "clients"
+
+    gone: Literal["deceased", "incapable", "erased"] | None = None
+    """For good: nothing is asked of this client again."""
+    open_incidents: tuple[str, ...] = ()

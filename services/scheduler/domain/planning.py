@@ -1,0 +1,189 @@
+"""From the case as it stands to the follow-ups it asks for, and the changes that bring the agenda there.
+
+The wanted follow-ups are derived from the class and reconciled with those that exist. An id is a hash of case, step
+and anchor, so the same facts give the same follow-ups in whatever order they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.scheduler.domain.agenda import ENDED, FollowUp, name_of
+from shared.contracts.events import CaseClass, CaseClassified
+from shared.contracts.types import write_time
+from shared.policy.model import FollowUpRule, Policy
+from shared.policy.schedule import Scheduled, schedule, work_begins
+from shared.policy.workdays import WorkCalendar
+
+
+@dataclass(frozen=True)
+class Regime:
+    """The rules and the calendar that decisions are made by."""
+
+    policy: Policy
+    calendar: WorkCalendar
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A follow-up that the facts ask for, or (`superseded`) asked for until the case ended."""
+
+    rule: FollowUpRule
+    owner: str
+    anchor: datetime
+    when: Scheduled
+    superseded: bool = False
+
+    @property
+    def id(self) -> str:
+        return name_of(self.owner, self.rule.step, write_time(self.anchor))
+
+
+def wanted_for_case(case: CaseClassified, regime: Regime) -> list[Wanted]:
+    """The follow-ups that a case asks for (F36, F38, F40, F42), whatever became of them so far."""
+    found: list[Wanted] = []
+    for rule in regime.policy.follow_ups:
+        for anchor, superseded in _anchors(rule, case):
+            when = schedule(rule, anchor, regime.calendar, regime.policy)
+            found.append(Wanted(rule, case.case_id, anchor, when, superseded))
+    return found
+
+
+def _anchors(rule: FollowUpRule, case: CaseClassified) -> Iterable[tuple[datetime, bool]]:
+    attentive = case.attention is not None and case.attention.state != "lifted"
+    match rule.applies_to:
+        case "closed" if case.status == "closed" and case.closed_at and not attentive:
+            yield case.closed_at, False
+        case "closed-with-attention" if case.status == "closed" and case.closed_at and attentive:
+            yield case.closed_at, False
+        case "dropped" if case.status == "dropped" and case.dropped_at:
+            yield case.dropped_at, False
+        case "open" if rule.every_sessions:
+            yield from _every(rule.every_sessions, case)
+        case _:
+            return
+
+
+def _every(sessions: int, case: CaseClassified) -> Iterable[tuple[datetime, bool]]:
+    """The ends of the sessions that make 3, 6, 9 ... (F38). What an ending overtook is superseded (collision 4),
+    and stays so when the case goes on later: nobody is asked again about sessions of months ago."""
+    ending = max((end for end in (case.closed_at, case.dropped_at) if end), default=None)
+    ends = sorted((end.ended_at, end.session_no) for end in case.session_ends)
+    for ended_at, _ in ends[sessions - 1 :: sessions]:
+        overtaken = ending is not None and ended_at <= ending
+        if overtaken or case.status == "open":
+            yield ended_at, overtaken
+
+
+def wanted_after_incident(incident_id: str, resolved_at: datetime, regime: Regime) -> list[Wanted]:
+    """Continued care after a resolved incident (A32)."""
+    return [
+        Wanted(rule, incident_id, resolved_at, schedule(rule, resolved_at, regime.calendar, regime.policy))
+        for rule in regime.policy.follow_ups
+        if rule.applies_to == "incident-resolved"
+    ]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose follow-ups are reconciled, and why now."""
+
+    client_id: str
+    case_id: str | None
+    case_class: CaseClass
+    cause: str
+    stop: str | None = None
+    """Why nothing may be asked: `consent-withdrawn`, `client-deceased` ...; None where asking is allowed."""
+    not_before: datetime | None = None
+    """Consent was given again at this instant: only what lies ahead of it is planned."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A follow-up in its new state, and what to call the change; None where nobody needs to be told."""
+
+    follow_up: FollowUp
+    change: str | None
+
+
+def reconcile(
+    owner: Owner, wanted: Sequence[Wanted], existing: Sequence[FollowUp], regime: Regime, now: datetime
+) -> list[Change]:
+    """The changes that make the existing follow-ups the wanted ones. What was conducted is never touched."""
+    by_id = {follow_up.id: follow_up for follow_up in existing}
+    changes: list[Change] = []
+    for want in [] if owner.stop else wanted:
+        held = by_id.pop(want.id, None)
+        change = _toward(owner, want, held, regime, now)
+        if change:
+            changes.append(change)
+    for left in by_id.values():
+        if left.pending:
+            reason = owner.stop or owner.cause
+            changes.append(
+                Change(
+                    left.model_copy(update={"state": "cancelled", "reason": reason, "next_at": None}),
+                    "cancelled",
+                )
+            )
+    return changes
+
+
+def _toward(
+    owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, now: datetime
+) -> Change | None:
+    if held and held.state in ENDED:
+        return None
+    if want.superseded:
+        if held and held.state == "superseded":
+            return None
+        ended = _planned(owner, want, held, regime, now)
+        update = {"state": "superseded", "reason": "case-ended", "next_at": None}
+        return Change(ended.model_copy(update=update), "superseded")
+    if held is None or held.state in ("cancelled", "superseded"):
+        if owner.not_before and want.when.scheduled_for <= owner.not_before:
+            return None
+        return Change(_planned(owner, want, held, regime, now), "planned")
+    if _as_planned(held) == _as_wanted(want):
+        if held.case_class == owner.case_class:
+            return None
+        return Change(held.model_copy(update={"case_class": owner.case_class}), None)
+    return Change(_planned(owner, want, held, regime, now), "moved")
+
+
+def _as_planned(held: FollowUp) -> tuple[object, ...]:
+    return (held.rule, held.scheduled_for, held.complete_by, held.forms, held.provisional)
+
+
+def _as_wanted(want: Wanted) -> tuple[object, ...]:
+    when = want.when
+    return (want.rule.name, when.scheduled_for, when.complete_by, when.forms, when.provisional)
+
+
+def _planned(owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, now: datetime) -> FollowUp:
+    """Planned anew or moved. The work begins once, also when the follow-up moves later."""
+    due_at = held.due_at if held else None
+    begins = max(work_begins(want.when.scheduled_for, regime.policy), now)
+    return FollowUp(
+        id=want.id,
+        rule=want.rule.name,
+        clause=want.rule.clause,
+        subject=want.id,
+        case_id=owner.case_id,
+        client_id=owner.client_id,
+        owner=want.owner,
+        step=want.rule.step,
+        case_class=owner.case_class,
+        anchor=want.anchor,
+        scheduled_for=want.when.scheduled_for,
+        complete_by=want.when.complete_by,
+        forms=want.when.forms,
+        template=want.rule.template,
+        provisional=want.when.provisional,
+        state="due" if due_at else "planned",
+        reason=owner.cause,
+        due_at=due_at,
+        next_at=max(want.when.complete_by, now) if due_at else begins,
+    )

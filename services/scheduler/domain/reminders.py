@@ -1,0 +1,64 @@
+"""Reminders: one message at a time before or after something, unless what it is about has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from services.scheduler.domain.agenda import Reminder, name_of
+from services.scheduler.domain.duties import Happening, matches
+from services.scheduler.domain.planning import Regime
+from shared.contracts.events import FollowUpPlanned
+from shared.policy.conditions import field_of
+from shared.policy.model import ReminderRule
+
+
+def reminder_id(rule: ReminderRule, subject: str) -> str:
+    return name_of("reminder", rule.name, subject)
+
+
+def opened_by(what: Happening, regime: Regime) -> Iterable[tuple[ReminderRule, str]]:
+    """The reminder rules that a happening starts or moves, each with the reminder's subject."""
+    if isinstance(what.data, FollowUpPlanned) and what.data.change not in ("planned", "moved"):
+        return
+    for rule in regime.policy.reminders:
+        if matches(rule.opened_by, what):
+            subject = rule.subject_of(what.topic, what.data)
+            if subject:
+                yield rule, subject
+
+
+def cancelled_by(what: Happening, regime: Regime) -> Iterable[str]:
+    """The ids of the reminders that a happening makes pointless."""
+    for rule in regime.policy.reminders:
+        if matches(rule.cancelled_by, what):
+            subject = rule.subject_of(what.topic, what.data)
+            if subject:
+                yield reminder_id(rule, subject)
+
+
+def remind(
+    held: Reminder | None, rule: ReminderRule, subject: str, what: Happening, now: datetime
+) -> Reminder | None:
+    """The reminder, at its time or at once where less is left; None when there is nothing left to remind of.
+
+    Who was told already is not told again when the thing moves.
+    """
+    if held and held.state == "sent":
+        return None
+    instant = field_of(what.data, rule.field)
+    assert isinstance(instant, datetime)
+    if instant <= now and rule.before:
+        return None
+    at = instant - rule.before + rule.after
+    return Reminder(
+        id=reminder_id(rule, subject),
+        rule=rule.name,
+        clause=rule.clause,
+        subject=subject,
+        case_id=getattr(what.data, "case_id", None),
+        client_id=getattr(what.data, "client_id", None),
+        what=rule.what,
+        to=rule.to,
+        next_at=max(at, now),
+    )

@@ -1,0 +1,35 @@
+"""Wiring of the scheduler: the only place that builds its clients."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from services.scheduler.api import routes
+from services.scheduler.domain.planning import Regime
+from services.scheduler.leases import SlotLeases
+from services.scheduler.reactions import SchedulerReactions
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.store import Store
+from services.scheduler.timers import Timers
+from shared.clock import Clock
+from shared.messaging.progress import Progress
+from shared.policy.model import load
+from shared.policy.workdays import load_calendar
+from shared.web.service import Runtime, create_app
+
+
+def build(settings: SchedulerSettings, clock: Clock, progress: Progress) -> FastAPI:
+    """The scheduler service as an application."""
+    runtime = Runtime("scheduler", settings, clock, progress)
+    regime = Regime(load(settings.policy_file), load_calendar())
+    store = Store(runtime.db)
+    leases = SlotLeases(runtime.db)
+    timers = Timers(store, runtime.journal, leases, regime, clock, progress, settings.timer_batch)
+    runtime.preparations += [store.ensure_indexes, leases.renew, timers.ensure_dates]
+    runtime.react(SchedulerReactions(store, regime), after_batch=timers.wake.set)
+    runtime.run("leases", leases.keep)
+    runtime.run("timers", timers.run)
+    runtime.run("timer poll", timers.poll)
+    app = create_app(runtime, "Aftercare scheduler")
+    app.include_router(routes(store, runtime.journal, clock))
+    return app

@@ -1,0 +1,395 @@
+"""Event or timer -> changes of the agenda and the events that tell of them. No I/O but `read`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.scheduler.domain import dates, duties, reminders
+from services.scheduler.domain.agenda import (
+    AnyItem,
+    Date,
+    Duty,
+    FollowUp,
+    KnownCase,
+    KnownClient,
+    Reminder,
+    name_of,
+)
+from services.scheduler.domain.duties import Happening
+from services.scheduler.domain.planning import (
+    Change,
+    Owner,
+    Regime,
+    Wanted,
+    reconcile,
+    wanted_after_incident,
+    wanted_for_case,
+)
+from services.scheduler.store import Store
+from shared.contracts.envelope import Event, derive
+from shared.contracts.events import (
+    CalendarDue,
+    CaseClassified,
+    ClientErased,
+    ClientStatusChanged,
+    DutyChanged,
+    EscalationRequired,
+    FollowUpDue,
+    FollowUpPlanned,
+    FollowUpRecorded,
+    IncidentChanged,
+    ReminderDue,
+)
+from shared.contracts.types import EventData, write_time
+from shared.mongo.client import Session
+from shared.mongo.documents import Changes, Document, View
+
+SOURCE = "/aftercare/scheduler"
+MANAGER = "department-manager"
+"""Who is told of a follow-up that was not conducted in time."""
+
+
+class SchedulerReactions:
+    """What the scheduler does about each event."""
+
+    def __init__(self, store: Store, regime: Regime) -> None:
+        self._store = store
+        self._regime = regime
+
+    async def read(self, session: Session, events: Sequence[Event]) -> View:
+        subjects = {
+            subject
+            for event in events
+            for subject in self._subjects(Happening.of(event.topic, event.data, event.time))
+        }
+        return await self._store.concerning(session, events, subjects)
+
+    def _subjects(self, what: Happening) -> set[str]:
+        found = {subject for _, subject in duties.touched_by(what, self._regime)}
+        found |= {subject for _, subject in reminders.opened_by(what, self._regime)}
+        follow_up = getattr(what.data, "follow_up_id", None)
+        return found | ({follow_up} if follow_up else set())
+
+    def decide(self, view: View, event: Event, now: datetime) -> Changes:
+        decision = Decision(view, self._regime, event.unique, now)
+        decision.react(event)
+        return decision.changes()
+
+
+@dataclass
+class Decision:
+    """One decision in the making: reads the view, collects documents and events."""
+
+    view: View
+    regime: Regime
+    cause: str
+    now: datetime
+
+    def __post_init__(self) -> None:
+        self._puts: dict[str, Document] = {}
+        self._removals: list[Document] = []
+        self._events: list[Event] = []
+
+    def changes(self) -> Changes:
+        return Changes(tuple(self._puts.values()), tuple(self._events), tuple(self._removals))
+
+    # --- events ---------------------------------------------------------------------------------------------
+
+    def react(self, event: Event) -> None:
+        match event.data:
+            case CaseClassified() as data:
+                self._classified(data, event)
+            case ClientStatusChanged() as data if data.status in ("deceased", "incapable"):
+                self._gone(data.client_id, data.status)
+            case ClientErased() as data:
+                self._gone(data.client_id, "erased")
+            case IncidentChanged() as data:
+                self._incident(data)
+            case FollowUpRecorded() as data:
+                self._recorded(data)
+            case _:
+                pass
+        if not self._client(getattr(event.data, "client_id", None)).gone:
+            self.happened(event.topic, event.data, event.time)
+
+    def _classified(self, data: CaseClassified, event: Event) -> None:
+        known = self.view.get(KnownCase, data.case_id)
+        if known and known.revision >= data.revision:
+            return
+        regained = known.consent_regained_at if known else None
+        if known and not known.classified().consents.follow_up and data.consents.follow_up:
+            regained = self.now
+        self._put(
+            KnownCase(
+                id=data.case_id,
+                revision=data.revision,
+                client_id=data.client_id,
+                body=data.to_json(),
+                consent_regained_at=regained,
+            )
+        )
+        owner = Owner(
+            client_id=data.client_id,
+            case_id=data.case_id,
+            case_class=data.case_class,
+            cause=data.cause,
+            stop=self._stop(data),
+            not_before=regained,
+        )
+        self._reconcile(owner, data.case_id, wanted_for_case(data, self.regime))
+
+    def _reconcile(self, owner: Owner, of: str, wanted: Sequence[Wanted]) -> None:
+        existing = [item for item in self.view.all(FollowUp) if item.owner == of]
+        for change in reconcile(owner, wanted, existing, self.regime, self.now):
+            self._follow_up(change)
+
+    def _stop(self, data: CaseClassified) -> str | None:
+        gone = self._client(data.client_id).gone
+        if gone:
+            return f"client-{gone}"
+        if not data.consents.follow_up:
+            return "consent-withdrawn"
+        return "case-referred" if data.status == "referred" else None
+
+    def _gone(self, client_id: str, why: str) -> None:
+        """Nothing is asked of this client again, and nothing remains to be done about it."""
+        client = self._client(client_id)
+        if client.gone != "erased":
+            self._put(client.model_copy(update={"gone": why}))
+        for follow_up in self.view.all(FollowUp):
+            if follow_up.client_id == client_id and follow_up.pending:
+                update = {"state": "cancelled", "reason": f"client-{why}", "next_at": None}
+                self._follow_up(Change(follow_up.model_copy(update=update), "cancelled"))
+        for reminder in self.view.all(Reminder):
+            if reminder.client_id == client_id:
+                self._no_reminder(reminder)
+        if why == "erased":
+            self._removals += [case for case in self.view.all(KnownCase) if case.client_id == client_id]
+
+    def _incident(self, data: IncidentChanged) -> None:
+        """While a client has an open incident, ordinary messages wait; after it, care goes on (A32)."""
+        client = self._client(data.client_id)
+        others = tuple(incident for incident in client.open_incidents if incident != data.incident_id)
+        resolved = data.change == "resolved"
+        still_open = others if resolved else (*others, data.incident_id)
+        self._put(client.model_copy(update={"open_incidents": still_open}))
+        if not still_open:
+            self._release(data.client_id)
+        if data.change in ("resolved", "reopened") and not client.gone:
+            wanted = wanted_after_incident(data.incident_id, data.at, self.regime) if resolved else []
+            owner = Owner(data.client_id, data.case_id, "key-attention", f"incident-{data.change}")
+            self._reconcile(owner, data.incident_id, wanted)
+
+    def _release(self, client_id: str) -> None:
+        for reminder in self.view.all(Reminder):
+            if reminder.client_id == client_id and reminder.state == "held":
+                self._put(reminder.model_copy(update={"state": "waiting", "next_at": self.now}))
+
+    def _recorded(self, data: FollowUpRecorded) -> None:
+        follow_up = self.view.get(FollowUp, data.follow_up_id)
+        if follow_up is None:
+            return
+        update = {"state": data.outcome, "reason": "recorded", "next_at": None}
+        self._put(follow_up.model_copy(update=update))
+        self._ended(follow_up, duties_too=False)
+
+    # --- timers ---------------------------------------------------------------------------------------------
+
+    def fire(self, item: AnyItem) -> None:
+        """What comes of an item whose time has come."""
+        match item:
+            case FollowUp():
+                self._fire_follow_up(item)
+            case Duty():
+                self._fire_duty(item)
+            case Reminder():
+                self._fire_reminder(item)
+            case Date():
+                self._fire_date(item)
+
+    def _fire_follow_up(self, item: FollowUp) -> None:
+        if item.due_at is None:
+            due = FollowUpDue(
+                follow_up_id=item.id,
+                case_id=item.case_id,
+                client_id=str(item.client_id),
+                rule=item.rule,
+                clause=item.clause,
+                case_class=item.case_class,
+                scheduled_for=item.scheduled_for,
+                complete_by=item.complete_by,
+                forms=item.forms,
+                template=item.template,
+            )
+            self._put(
+                item.model_copy(
+                    update={"state": "due", "due_at": self.now, "next_at": max(item.complete_by, self.now)}
+                )
+            )
+            self._publish("follow-up-due", due)
+            self.happened("follow-up-due", due, self.now)
+            return
+        self._put(item.model_copy(update={"state": "missed", "next_at": None}))
+        self._escalate(item, MANAGER, item.complete_by, "follow-up-missed")
+
+    def _fire_duty(self, item: Duty) -> None:
+        rule = self.regime.policy.duty(item.rule)
+        late = duties.late_from(item, self.regime)
+        if self.now < late:
+            told, _ = duties.news(item.model_copy(update={"warned": True}), rule, self.regime)
+            self._put(told)
+            self._escalate(item, item.role, late, "due-soon")
+            return
+        self._put(item.model_copy(update={"published": (*item.published, "late"), "next_at": None}))
+        self._publish_duty(item, "late", late)
+        self._escalate(item, rule.escalate_to, late, "late", rule.urgency)
+
+    def _fire_reminder(self, item: Reminder) -> None:
+        client = self._client(item.client_id)
+        if item.to == "client" and client.open_incidents:
+            self._put(item.model_copy(update={"state": "held", "next_at": None}))
+            return
+        self._put(item.model_copy(update={"state": "sent", "next_at": None}))
+        self._publish(
+            "reminder-due",
+            ReminderDue(
+                reminder_id=item.id,
+                what=item.what,
+                to=item.to,
+                subject=item.subject,
+                case_id=item.case_id,
+                client_id=item.client_id,
+                clause=item.clause,
+                at=self.now,
+            ),
+        )
+
+    def _fire_date(self, item: Date) -> None:
+        rule = self.regime.policy.calendar_rule(item.rule)
+        due = CalendarDue(rule=item.rule, clause=item.clause, month=item.month, due_at=item.due_at)
+        self._put(dates.next_date(rule, item.due_at, self.regime))
+        self._publish("calendar-due", due)
+        self.happened("calendar-due", due, self.now)
+
+    # --- the rules' view of what happens --------------------------------------------------------------------
+
+    def happened(self, topic: str, data: EventData, time: datetime) -> None:
+        """Open, fulfil and cancel what the policy's rules say about an event, ours included."""
+        what = Happening.of(topic, data, time)
+        for rule, subject in duties.touched_by(what, self.regime):
+            duty = duties.after(self._duty(duties.duty_id(rule, subject)), rule, subject, what, self.regime)
+            self._settle(duty)
+        for gone in reminders.cancelled_by(what, self.regime):
+            held = self._reminder(gone)
+            if held:
+                self._no_reminder(held)
+        for reminder_rule, subject in reminders.opened_by(what, self.regime):
+            key = reminders.reminder_id(reminder_rule, subject)
+            reminder = reminders.remind(self._reminder(key), reminder_rule, subject, what, self.now)
+            if reminder:
+                self._put(reminder)
+
+    def _follow_up(self, change: Change) -> None:
+        """Store a follow-up's change and tell it; what hung on a follow-up that ended goes with it."""
+        item = change.follow_up
+        self._put(item)
+        if change.change is None:
+            return
+        planned = FollowUpPlanned.model_validate(
+            {
+                "follow_up_id": item.id,
+                "case_id": item.case_id,
+                "client_id": item.client_id,
+                "rule": item.rule,
+                "clause": item.clause,
+                "class": item.case_class,
+                "change": change.change,
+                "reason": item.reason,
+                "scheduled_for": item.scheduled_for,
+                "complete_by": item.complete_by,
+                "forms": item.forms,
+                "provisional": item.provisional,
+            }
+        )
+        self._publish("follow-up-planned", planned)
+        if item.pending:
+            self.happened("follow-up-planned", planned, self.now)
+        else:
+            self._ended(item, duties_too=True)
+
+    def _ended(self, item: FollowUp, *, duties_too: bool) -> None:
+        for reminder in self.view.all(Reminder):
+            if reminder.subject == item.id:
+                self._no_reminder(reminder)
+        for duty in self.view.all(Duty) if duties_too else []:
+            rule = self.regime.policy.duty(duty.rule)
+            if duty.subject == item.id and rule.opened_by.event == "follow-up-due":
+                self._settle(duties.cancelled(duty, self.now))
+
+    def _settle(self, duty: Duty) -> None:
+        told, fresh = duties.news(duty, self.regime.policy.duty(duty.rule), self.regime)
+        self._put(told)
+        for change, at in fresh:
+            self._publish_duty(told, change, at)
+
+    def _no_reminder(self, reminder: Reminder) -> None:
+        if reminder.state in ("waiting", "held"):
+            self._put(reminder.model_copy(update={"state": "cancelled", "next_at": None}))
+
+    # --- small parts ----------------------------------------------------------------------------------------
+
+    def _publish_duty(self, duty: Duty, change: str, at: datetime) -> None:
+        body = {
+            "duty_id": duty.id,
+            "rule": duty.rule,
+            "clause": duty.clause,
+            "role": duty.role,
+            "subject": duty.subject,
+            "case_id": duty.case_id,
+            "change": change,
+            "due_at": duty.due_at,
+            "at": at,
+        }
+        self._publish("duty-changed", DutyChanged.model_validate(body))
+
+    def _escalate(
+        self, item: FollowUp | Duty, role: str, due_at: datetime, reason: str, urgency: str = "notify"
+    ) -> None:
+        body = {
+            "escalation_id": name_of("escalation", item.id, reason, write_time(due_at)),
+            "rule": item.rule,
+            "clause": item.clause,
+            "subject": item.subject,
+            "case_id": item.case_id,
+            "role": role,
+            "urgency": urgency,
+            "due_at": due_at,
+            "reason": reason,
+        }
+        self._publish("escalation-required", EscalationRequired.model_validate(body))
+
+    def _publish(self, topic: str, data: EventData) -> None:
+        self._events.append(
+            derive(self.cause, SOURCE, data, time=self.now, topic=topic, nth=len(self._events))
+        )
+
+    def _put(self, document: Document) -> None:
+        self._puts[f"{document.collection} {document.id}"] = document
+
+    def _client(self, client_id: str | None) -> KnownClient:
+        if client_id is None:
+            return KnownClient(id="")
+        put = self._puts.get(f"clients {client_id}")
+        if isinstance(put, KnownClient):
+            return put
+        return self.view.get(KnownClient, client_id) or KnownClient(id=client_id)
+
+    def _duty(self, key: str) -> Duty | None:
+        put = self._puts.get(f"agenda {key}")
+        return put if isinstance(put, Duty) else self.view.get(Duty, key)
+
+    def _reminder(self, key: str) -> Reminder | None:
+        put = self._puts.get(f"agenda {key}")
+        return put if isinstance(put, Reminder) else self.view.get(Reminder, key)

@@ -1,0 +1,110 @@
+"""The collections of the scheduler: `agenda`, `cases`, `clients`, `leases`, `replicas`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from services.scheduler.domain.agenda import AnyItem, (
+    Item,
+    KnownCase,
+    KnownClient,
+    item,
+)
+from shared.contracts.envelope import Event
+from shared.contracts.events import CaseClassified, ClientErased, ClientStatusChanged, IncidentChanged
+from shared.mongo.client import Database, Session
+from shared.mongo.documents import View
+
+
+class Store:
+    """Queries of the scheduler."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.agenda = db.get_collection(Item.collection)
+        self.cases = db.get_collection(KnownCase.collection)
+        self.clients = db.get_collection(KnownClient.collection)
+
+    async def ensure_indexes(self) -> None:
+        await self.agenda.create_index(
+            [("slot", 1), ("next_at", 1)],
+            partialFilterExpression={"next_at": {"$type": "date"}},
+            name="timers",
+        )
+        await self.agenda.create_index("subject")
+        await self.agenda.create_index([("case_id", 1), ("kind", 1)])
+        await self.agenda.create_index("client_id")
+        await self.cases.create_index("client_id")
+
+    async def concerning(self, session: Session, events: Sequence[Event], subjects: Iterable[str]) -> View:
+        """What events are about: the whole agenda of a classified case or a concerned client, else of subjects."""
+        cases = {event.data.case_id for event in events if isinstance(event.data, CaseClassified)}
+        concerned = {
+            event.data.client_id
+            for event in events
+            if isinstance(event.data, ClientStatusChanged | ClientErased | IncidentChanged)
+        }
+        clients = {
+            str(client) for event in events if (client := getattr(event.data, "client_id", None)) is not None
+        }
+        view = View()
+        either: list[dict[str, Any]] = []
+        if cases:
+            either.append({"case_id": {"$in": list(cases)}})
+        if concerned:
+            either.append({"client_id": {"$in": list(concerned)}})
+        if wanted := list(subjects):
+            either.append({"subject": {"$in": wanted}})
+        if either:
+            await self._load(view, {"$or": either}, session)
+        if cases or concerned:
+            those = {"$or": [{"_id": {"$in": list(cases)}}, {"client_id": {"$in": list(concerned)}}]}
+            found = self.cases.find(those, session=session)
+            view.load([KnownCase.model_validate(stored) async for stored in found])
+        await self._load_clients(view, clients, session)
+        return view
+
+    async def due(self, slots: Sequence[int], now: datetime, limit: int) -> list[dict[str, Any]]:
+        """Ids, subjects and clients of the items whose time has come, the earliest first."""
+        query = {"slot": {"$in": list(slots)}, "next_at": {"$lte": now}}
+        fields = {"subject": 1, "client_id": 1, "next_at": 1}
+        found = self.agenda.find(query, fields).sort("next_at", 1).limit(limit)
+        return [stored async for stored in found]
+
+    async def next_at(self, slots: Sequence[int]) -> datetime | None:
+        """When the next item of these slots fires."""
+        query = {"slot": {"$in": list(slots)}, "next_at": {"$type": "date"}}
+        found = await self.agenda.find_one(query, {"next_at": 1}, sort=[("next_at", 1)])
+        return found["next_at"] if found else None
+
+    async def around(self, session: Session, due: Sequence[dict[str, Any]]) -> View:
+        """Everything about the subjects of due items, and their clients."""
+        view = View()
+        subjects = list({stored["subject"] for stored in due})
+        await self._load(view, {"subject": {"$in": subjects}}, session)
+        await self._load_clients(
+            view, {stored["client_id"] for stored in due if stored.get("client_id")}, session
+        )
+        return view
+
+    async def _load(self, view: View, query: dict[str, Any], session: Session) -> None:
+        view.load([item(stored) async for stored in self.agenda.find(query, session=session)])
+
+    async def _load_clients(self, view: View, ids: Iterable[str], session: Session) -> None:
+        wanted = list(ids)
+        if wanted:
+            found = self.clients.find({"_id": {"$in": wanted}}, session=session)
+            view.load([KnownClient.model_validate(stored) async for stored in found])
+
+    async def missing_dates(self, ids: Sequence[str]) -> set[str]:
+        found = self.agenda.find({"_id": {"$in": list(ids)}}, {"_id": 1})
+        return set(ids) - {stored["_id"] async for stored in found}
+
+    async def page(self, kind: str, query: dict[str, Any], after: str | None, limit: int) -> list[AnyItem]:
+        """Items of a kind in the order of their ids, starting after `after`."""
+        wanted = {"kind": kind, **query}
+        if after:
+            wanted["_id"] = {"$gt": after}
+        return [item(stored) async for stored in self.agenda.find(wanted).sort("_id", 1).limit(limit)]
