@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.scheduler.domain.agenda import AnyItem, (
+from services.scheduler.domain.agenda import (
+    AnyItem,
     Item,
     KnownCase,
     KnownClient,
