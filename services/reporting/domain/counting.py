@@ -253,12 +253,13 @@ def _record_in_time(follow_ups: Iterable[FollowUp], policy: Policy) -> Rate:
 def _in_time(duty: Duty) -> bool | None:
     """Fulfilled in time, or late; None while neither is known.
 
-    Late is what the scheduler calls late, or what was done after its time. Word of a deed that was done in time may
-    come late: the deed counts.
+    What is late the scheduler says: a limit may leave some grace (F52), and history is brought in without lateness.
+    But word of a deed may come after that: what was done in time is in time.
     """
-    if done := duty.facts.get("fulfilled"):
-        return done.at <= duty.last.due_at
-    return False if "late" in duty.facts else None
+    done = duty.facts.get("fulfilled")
+    if "late" in duty.facts:
+        return done is not None and done.at <= duty.last.due_at
+    return True if done else None
 
 
 def _is_cancelled(duty: Duty) -> bool:
@@ -315,7 +316,6 @@ def _escalations(escalations: Iterable[Escalation]) -> tuple[EscalationFigures, 
 def _incidents(incidents: Sequence[Incident], policy: Policy, as_of: datetime) -> IncidentFigures:
     chain = policy.crisis
     head_steps = [step.name for step in chain.escalation if step.role == chain.head_role]
-    real = [one for one in incidents if not one.drill]
 
     def head_told(incident: Incident) -> datetime | None:
         return min((incident.first_paged[step] for step in head_steps if step in incident.first_paged),
@@ -327,16 +327,16 @@ def _incidents(incidents: Sequence[Incident], policy: Policy, as_of: datetime) -
         return min(times, default=None)
 
     return IncidentFigures(
-        opened=len(real),
-        resolved=sum(one.is_resolved for one in real),
-        first_page=_timing([_until(one, one.first.get("paged")) for one in real]),
-        acknowledged=_timing([_until(one, one.first.get("acknowledged")) for one in real]),
-        intervening=_timing([_until(one, one.first.get("intervening")) for one in real]),
+        opened=len(incidents),
+        resolved=sum(one.is_resolved for one in incidents),
+        first_page=_timing([_until(one, one.first.get("paged")) for one in incidents]),
+        acknowledged=_timing([_until(one, one.first.get("acknowledged")) for one in incidents]),
+        intervening=_timing([_until(one, one.first.get("intervening")) for one in incidents]),
         head_told_in_time=_within(
-            [(one.opened_at, head_told(one)) for one in real], chain.head_within, as_of
+            [(one.opened_at, head_told(one)) for one in incidents], chain.head_within, as_of
         ),
         intervention_in_time=_within(
-            [(one.opened_at, taken_up(one)) for one in real], chain.intervention_within, as_of
+            [(one.opened_at, taken_up(one)) for one in incidents], chain.intervention_within, as_of
         ),
     )
 

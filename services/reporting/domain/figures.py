@@ -80,7 +80,7 @@ class DutyFigures(Shown):
     """All of them but the cancelled ones."""
     fulfilled: int
     late: int
-    """Fulfilled after their time, or reported late and not fulfilled."""
+    """Those that ran late, whether or not they were fulfilled afterwards."""
     open: int
     """Not fulfilled and not late."""
     cancelled: int
@@ -106,7 +106,7 @@ class Timing(Shown):
 
 
 class IncidentFigures(Shown):
-    """Incidents opened in the month; drills left out."""
+    """Incidents opened in the month; drills are not on the bus."""
 
     opened: int
     resolved: int

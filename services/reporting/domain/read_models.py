@@ -204,7 +204,10 @@ class Escalation(Document):
 
 
 class Incident(Document):
-    """One incident: when each thing first happened (what reopens it later does not move that)."""
+    """One incident: when each thing first happened (what reopens it later does not move that).
+
+    Drills are silent on the bus, so there are none among them.
+    """
 
     collection: ClassVar[str] = "incidents"
 
@@ -216,7 +219,6 @@ class Incident(Document):
     """Step of the chain to the earliest page on it."""
     last: dict[str, datetime] = Field(default_factory=dict)
     """Kind of change to the latest time of it."""
-    drill: bool = False
 
     @classmethod
     def changed(cls, known: Incident | None, data: IncidentChanged, zone: tzinfo) -> Incident:

@@ -243,7 +243,10 @@ def test_a_duty_is_in_time_by_the_deed_and_late_by_the_schedulers_word() -> None
         duty("word-came-late", "late", "2026-03-17 10:01", "2026-03-17"),
         duty("word-came-late", "fulfilled", "2026-03-16", "2026-03-17"),
         duty("done-late", "opened", "2026-03-10", "2026-03-17"),
+        duty("done-late", "late", "2026-03-17 10:01", "2026-03-17"),
         duty("done-late", "fulfilled", "2026-03-18", "2026-03-17"),
+        duty("grace", "opened", "2026-03-16", "2026-03-13"),  # F52: a limit before the opening leaves the day
+        duty("grace", "fulfilled", "2026-03-16 18:00", "2026-03-13"),
         duty("never-done", "late", "2026-03-17 10:01", "2026-03-17"),
         duty("old", "opened", "2026-03-10", "2026-03-17"),  # history is opened without lateness
         duty("cancelled", "opened", "2026-03-10", "2026-03-17"),
@@ -251,8 +254,8 @@ def test_a_duty_is_in_time_by_the_deed_and_late_by_the_schedulers_word() -> None
         duty("april", "opened", "2026-03-30", "2026-04-01"),
     )
     (row,) = told.duties
-    assert (row.opened, row.fulfilled, row.late, row.open, row.cancelled) == (5, 3, 2, 1, 1)
-    assert row.in_time.value == pytest.approx(2 / 4)
+    assert (row.opened, row.fulfilled, row.late, row.open, row.cancelled) == (6, 4, 2, 1, 1)
+    assert row.in_time.value == pytest.approx(3 / 5)
 
 
 def test_duties_and_escalations_stand_in_the_order_of_their_clauses() -> None:
