@@ -1,0 +1,11 @@
+"""The survey service. Its question: *how is the client?*
+
+Owns: follow-ups as they are conducted (state, attempts, record sheets), questionnaire answers, messages to clients
+and notices to staff, follow-up staff and their qualifications, the access log of all of these.
+
+Reacts to: `follow-up-planned`, `follow-up-due`, `reminder-due`, `case-classified`, `staff-updated`,
+`consent-changed`, `client-status-changed`, `incident-changed`, `client-erased`.
+
+Publishes: `follow-up-recorded`, `milestone-reached` (`follow-up-conducted`, `follow-up-prepared`), `crisis-flagged`,
+`consent-changed`.
+"""

@@ -1,0 +1,248 @@
+"""HTTP for staff: the worklist, record sheets, attempts, preparation, the access log."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict
+
+from services.survey.conducting import Conducting
+from services.survey.domain.clients import Client
+from services.survey.domain.follow_ups import MOST_ATTEMPTS, FollowUp
+from services.survey.domain.messages import Notice
+from services.survey.domain.records import RecordSheet, Sheet
+from services.survey.domain.staff import staff_id
+from services.survey.store import Store
+from shared.clock import Clock, to_millisecond
+from shared.contracts.events import CaseClass, Form, Outcome
+from shared.contracts.types import Id, Timestamp
+from shared.mongo.encryption import Sealed
+from shared.policy.model import Policy
+from shared.web.auth import Principal, allowed
+from shared.web.problems import Problem
+
+NOTICES_KEPT = timedelta(days=14)
+"""How long a notice is shown that belongs to no follow-up."""
+
+MOST_NOTICES = 200
+
+Operations = Annotated[Principal, Depends(allowed("operations"))]
+Readers = Annotated[Principal, Depends(allowed("operations", "supervisor"))]
+Compliance = Annotated[Principal, Depends(allowed("compliance"))]
+PageSize = Annotated[int, Query(ge=1, le=200)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class CallAttempt(_Body):
+    """A call that reached nobody."""
+
+    attempted_at: Timestamp | None = None
+    """Now, unless given. The same time told twice counts once."""
+    result: Literal["no-answer", "busy", "call-back-later", "switched-off", "wrong-number"] = "no-answer"
+
+
+class VideoBooking(_Body):
+    """When a video call will take place."""
+
+    starts_at: Timestamp
+
+
+class Recorded(BaseModel):
+    """How a follow-up was recorded."""
+
+    follow_up_id: str
+    case_id: str | None
+    form: Form
+    outcome: Outcome
+    conducted_at: Timestamp
+    recorded_at: Timestamp
+    by: str
+    satisfaction: int | None
+    flags: list[str]
+    bands: dict[str, str]
+    dropped_reason: str | None
+    remarks: list[str]
+    """What whoever recorded it should know; empty when all is well."""
+
+
+class OpenedRecord(Recorded):
+    """A record sheet with what is otherwise sealed."""
+
+    notes: str | None
+    answers: dict[str, str | list[str]]
+
+
+class WorkItem(BaseModel):
+    """One follow-up to be prepared and conducted."""
+
+    follow_up_id: str
+    case_id: str | None
+    client_id: str
+    rule: str
+    clause: str
+    case_class: CaseClass
+    scheduled_for: Timestamp
+    complete_by: Timestamp
+    overdue: bool
+    forms: list[Form]
+    template: str | None
+    prepared_at: Timestamp | None
+    video_booked_for: Timestamp | None
+    attempts: int
+    attempts_left: int
+    reached_nobody: bool
+    """So many calls were made (policy: `call_attempts`) that it may be recorded as unreachable."""
+    incident_open: bool
+    """The client is in a crisis that is not resolved: ask the supervisor before calling."""
+
+
+class NoticeItem(BaseModel):
+    """Something staff were told."""
+
+    notice_id: str
+    what: str
+    to: str
+    subject: str
+    case_id: str | None
+    clause: str
+    at: Timestamp
+
+
+class Worklist(BaseModel):
+    items: list[WorkItem]
+    notices: list[NoticeItem]
+    next: str | None
+    """Give it as `after` for the next page; absent on the last."""
+
+
+class Access(BaseModel):
+    """One reading of what is sealed."""
+
+    who: str
+    role: str
+    what: str
+    follow_up_id: str
+    client_id: str
+    at: Timestamp
+
+
+class AccessLog(BaseModel):
+    items: list[Access]
+    next: str | None
+
+
+def routes(store: Store, conducting: Conducting, clock: Clock, policy: Policy) -> APIRouter:
+    """The routes under `/v1`."""
+    router = APIRouter(prefix="/v1", tags=["follow-ups"])
+
+    @router.get("/worklist", summary="What is to be done today or overdue, oldest deadline first")
+    async def worklist(who: Operations, after: str | None = None, limit: PageSize = 50) -> Worklist:
+        now = clock.now()
+        found = await store.to_do(now, read_cursor(after), limit + 1)
+        clients = await store.clients([one.client_id for one in found])
+        page = found[:limit]
+        more = write_cursor(page[-1].complete_by, page[-1].id) if len(found) > limit else None
+        to = ["role:operations", f"staff:{staff_id(who.subject)}"]
+        notices = await store.notices(to, now - NOTICES_KEPT, MOST_NOTICES) if after is None else []
+        calls = policy.switches.call_attempts
+        return Worklist(
+            items=[_item(one, clients.get(one.client_id), now, calls) for one in page],
+            notices=[_notice(one) for one in notices],
+            next=more,
+        )
+
+    @router.post("/follow-ups/{follow_up_id}/record", summary="Record how a follow-up went (F60)")
+    async def record(follow_up_id: Id, sheet: RecordSheet, who: Operations) -> Recorded:
+        """Idempotent: the same body again gets the same answer, another one 409."""
+        return Recorded(**_recorded(await conducting.record(follow_up_id, sheet, who.subject)))
+
+    @router.get("/follow-ups/{follow_up_id}/record", summary="The record sheet; the reading is logged (F6)")
+    async def read_record(follow_up_id: Id, who: Readers) -> OpenedRecord:
+        role = "supervisor" if "supervisor" in who.roles else "operations"
+        try:
+            found = await conducting.read_record(follow_up_id, who.subject, role)
+        except Sealed:
+            raise Problem(410, "erased", "the client was erased: nobody can read this any more") from None
+        if found is None:
+            raise Problem(404, "no-record", "this follow-up has no record sheet")
+        answers = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in found["answers"].items()
+        }
+        return OpenedRecord(**_recorded(found["sheet"]), notes=found["notes"], answers=answers)
+
+    @router.post("/follow-ups/{follow_up_id}/prepared", summary="All preparation is done (F52)")
+    async def prepared(follow_up_id: Id, who: Operations) -> WorkItem:
+        return await shown(await conducting.prepared(follow_up_id, who.subject))
+
+    @router.post("/follow-ups/{follow_up_id}/attempts", summary="Count a call that reached nobody")
+    async def attempts(follow_up_id: Id, call: CallAttempt, who: Operations) -> WorkItem:
+        """A fifth call is refused with 409: nobody is called five times (F10)."""
+        made = await conducting.attempted(follow_up_id, call.attempted_at, call.result, who.subject)
+        return await shown(made)
+
+    @router.post("/follow-ups/{follow_up_id}/video-booking", summary="Book a video call a day ahead (F24)")
+    async def video_booking(follow_up_id: Id, booking: VideoBooking, _: Operations) -> WorkItem:
+        return await shown(await conducting.video_booked(follow_up_id, booking.starts_at))
+
+    @router.get("/access-log", summary="Who read what, newest first (F6)")
+    async def access_log(_: Compliance, after: str | None = None, limit: PageSize = 50) -> AccessLog:
+        found = await store.accesses(read_cursor(after), limit + 1)
+        page = found[:limit]
+        more = write_cursor(page[-1]["at"], page[-1]["_id"]) if len(found) > limit else None
+        return AccessLog(items=[Access(**one) for one in page], next=more)
+
+    async def shown(follow_up: FollowUp) -> WorkItem:
+        client = await store.one(Client, follow_up.client_id)
+        return _item(follow_up, client, clock.now(), policy.switches.call_attempts)
+
+    return router
+
+
+def _item(follow_up: FollowUp, client: Client | None, now: datetime, calls: int) -> WorkItem:
+    made = len(follow_up.attempts)
+    return WorkItem(
+        **follow_up.model_dump(include=set(WorkItem.model_fields) - {"attempts"}),
+        follow_up_id=follow_up.id,
+        overdue=now > follow_up.complete_by,
+        attempts=made,
+        attempts_left=MOST_ATTEMPTS - made,
+        reached_nobody=made >= calls,
+        incident_open=bool(client and client.in_incident),
+    )
+
+
+def _notice(notice: Notice) -> NoticeItem:
+    return NoticeItem(**notice.model_dump(include=set(NoticeItem.model_fields)), notice_id=notice.id)
+
+
+def _recorded(sheet: Sheet) -> dict[str, Any]:
+    return sheet.model_dump(include=set(Recorded.model_fields)) | {"follow_up_id": sheet.id}
+
+
+def write_cursor(at: datetime, key: str) -> str:
+    """Where the next page begins, opaque to whoever asks for it."""
+    return base64.urlsafe_b64encode(json.dumps([at.isoformat(), key]).encode()).decode()
+
+
+def read_cursor(cursor: str | None) -> tuple[datetime, str] | None:
+    """Raises Problem for one that we did not give."""
+    if cursor is None:
+        return None
+    try:
+        at, key = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        instant = datetime.fromisoformat(at)
+        if instant.tzinfo is None or not isinstance(key, str):
+            raise ValueError
+        return to_millisecond(instant), key
+    except (ValueError, TypeError, binascii.Error):
+        raise Problem(
+            422, "invalid-cursor", "use the `next` of the page before", field="query.after"
+        ) from None

@@ -1,0 +1,1 @@
+"""The survey's decisions, pure: no framework, no I/O, time is an argument."""

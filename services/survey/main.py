@@ -1,0 +1,94 @@
+"""Wiring of the survey service: the only place that builds its clients."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+from fastapi import FastAPI
+from faststream.kafka.annotations import KafkaMessage
+
+from services.survey import api, pages
+from services.survey.conducting import Conducting, CrisisLine
+from services.survey.domain import questionnaire
+from services.survey.domain.follow_ups import FollowUp
+from services.survey.domain.links import Links
+from services.survey.gateway import Sender
+from services.survey.reactions import SurveyReactions
+from services.survey.settings import SurveySettings
+from services.survey.store import Store
+from shared.clock import Clock
+from shared.contracts.topics import consumed_by
+from shared.messaging.loop import ReactionLoop
+from shared.messaging.progress import Progress
+from shared.mongo.encryption import master_key
+from shared.mongo.erasure import carry_out
+from shared.policy.model import load
+from shared.web.auth import issue_token
+from shared.web.service import Runtime, create_app
+
+
+def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI:
+    """The survey service as an application."""
+    runtime = Runtime("survey", settings, clock, progress)
+    policy = load()
+    longest = policy.bound("questionnaire-length").at_most or timedelta()
+    forms = questionnaire.load(longest)
+    store = Store(runtime.db)
+    runtime.preparations.append(store.ensure_indexes)
+    key = settings.master_key.get_secret_value() if settings.master_key else None
+    links = Links(master_key(key), settings.base_url())
+
+    def minutes(follow_up: FollowUp) -> int:
+        return questionnaire.minutes(forms.asked(follow_up.template, follow_up.case_class))
+
+    sender = Sender(
+        settings, store, clock, progress, lambda subject: links.url(links.invitation(subject)), minutes
+    )
+    erased = asyncio.Event()
+    _react(runtime, SurveyReactions(store, links, policy.switches.work_begins_before), [sender.wake, erased])
+    runtime.run("messages", sender.run)
+    runtime.run("erasures", lambda: carry_out(runtime.db, runtime.vault, erased))
+    line = CrisisLine(_crisis(settings), settings.crisis_patience_seconds, progress)
+    conducting = Conducting(
+        store, runtime.journal, runtime.vault, clock, policy, forms, line, sender.wake.set
+    )
+    app = create_app(runtime, "Aftercare survey")
+    app.include_router(api.routes(store, conducting, clock, policy))
+    app.include_router(pages.routes(pages.Pages(links, settings.help_file), conducting))
+    return app
+
+
+def _react(runtime: Runtime, reactions: SurveyReactions, wakes: list[asyncio.Event]) -> None:
+    """Handle events, and after each batch wake the tasks that carry out what was decided."""
+    loop = ReactionLoop(
+        runtime.service,
+        runtime.settings,
+        reactions,
+        runtime.journal,
+        runtime.dead_letters,
+        runtime.clock,
+        runtime.progress,
+    )
+    runtime.loop = loop
+
+    async def on_batch(message: KafkaMessage) -> None:
+        with runtime.progress.busy(runtime.service):
+            await loop.on_batch(message)
+            for wake in wakes:
+                wake.set()
+
+    runtime.consume(loop.group, consumed_by(runtime.service), on_batch)
+
+
+def _crisis(settings: SurveySettings) -> httpx.AsyncClient | None:
+    if not settings.crisis_url:
+        return None
+    token = settings.crisis_token
+    if token is None and settings.token_secret:
+        secret = settings.token_secret.get_secret_value()
+        token = issue_token(secret, "aftercare-survey", ["publisher"], timedelta(days=3650))
+    return httpx.AsyncClient(
+        base_url=settings.crisis_url, headers={"Authorization": f"Bearer {token}"}, timeout=5.0
+    )

@@ -1,0 +1,129 @@
+"""Event -> what the survey knows of follow-ups, clients and staff, and which message goes out. No I/O in `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from services.survey.domain import clients, follow_ups, messages, staff
+from services.survey.domain.clients import Client
+from services.survey.domain.follow_ups import FollowUp
+from services.survey.domain.links import Links
+from services.survey.domain.messages import Message, Notice
+from services.survey.domain.questionnaire import Response
+from services.survey.domain.records import Sheet
+from services.survey.domain.staff import StaffMember
+from services.survey.store import Store
+from shared.contracts.envelope import Event, Refused
+from shared.contracts.events import (
+    ClientErased,
+    ClientStatusChanged,
+    ConsentChanged,
+    FollowUpDue,
+    FollowUpPlanned,
+    IncidentChanged,
+    ReminderDue,
+    StaffUpdated,
+)
+from shared.mongo.client import Session
+from shared.mongo.documents import Changes, Document, View
+from shared.mongo.erasure import Erasure
+
+
+class SurveyReactions:
+    """What the survey does about each event. None of them publishes: the survey speaks when somebody acts."""
+
+    def __init__(self, store: Store, links: Links, work_begins_before: timedelta) -> None:
+        self._store = store
+        self._links = links
+        self._begins_before = work_begins_before
+
+    async def read(self, session: Session, events: Sequence[Event]) -> View:
+        return await self._store.concerning(session, events)
+
+    def decide(self, view: View, event: Event, now: datetime) -> Changes:
+        client_id = getattr(event.data, "client_id", None)
+        if client_id and view.get(Erasure, client_id):
+            return Changes()  # too late: the client has been forgotten
+        match event.data:
+            case FollowUpPlanned() | FollowUpDue() as data:
+                return self._follow_up(view, event, data, now)
+            case ReminderDue() as data:
+                return _reminder(view, data, now)
+            case StaffUpdated() as data:
+                return Changes(puts=[staff.updated(view.get(StaffMember, data.staff_id), event, data)])
+            case ConsentChanged() as data:
+                return with_client(view, clients.consent(_client(view, data.client_id), event, data), now)
+            case ClientStatusChanged() as data:
+                return with_client(view, clients.status(_client(view, data.client_id), data), now)
+            case IncidentChanged() as data:
+                return with_client(view, clients.incident(_client(view, data.client_id), data), now)
+            case ClientErased() as data:
+                return _erase(view, data.client_id)
+            case _:
+                return Changes()
+
+    def _follow_up(
+        self, view: View, event: Event, data: FollowUpPlanned | FollowUpDue, now: datetime
+    ) -> Changes:
+        known = view.get(FollowUp, data.follow_up_id)
+        if known and known.client_id != data.client_id:
+            raise Refused("client-mismatch", "data.client_id", "this follow-up belongs to another client")
+        invitation = self._links.invitation(data.follow_up_id)
+        if isinstance(data, FollowUpPlanned):
+            told = follow_ups.planned(known, data, event.time, invitation, self._begins_before)
+        else:
+            told = follow_ups.due(known, data, event.time, invitation, self._begins_before)
+        told = told.model_copy(update={"stopped": _client(view, data.client_id).stopped})
+        changes = Changes(puts=[told])
+        return changes + dropped_with(view, told, now) if told.over else changes
+
+
+def _client(view: View, client_id: str) -> Client:
+    return view.get(Client, client_id) or Client(id=client_id)
+
+
+def _reminder(view: View, data: ReminderDue, now: datetime) -> Changes:
+    """To a client: a message for the gateway. To staff: a notice in the worklist."""
+    if data.to != "client":
+        return Changes(puts=[messages.noticed(data)])
+    if data.client_id is None:
+        raise Refused("invalid-field", "data.client_id", "a reminder to a client must name the client")
+    message = messages.taken(data, data.client_id, now)
+    follow_up = view.get(FollowUp, data.subject)
+    return Changes(puts=[messages.judged(message, view.get(Client, data.client_id), follow_up, now)])
+
+
+def with_client(view: View, client: Client, now: datetime) -> Changes:
+    """The client as now known, with what that means for open follow-ups and pending messages."""
+    if client == view.get(Client, client.id):
+        return Changes()
+    puts: list[Document] = [client]
+    for follow_up in view.all(FollowUp):
+        if follow_up.client_id == client.id and follow_up.stopped != client.stopped:
+            puts.append(follow_up.model_copy(update={"stopped": client.stopped}))
+    for message in view.all(Message):
+        if message.client_id == client.id:
+            after = messages.judged(message, client, view.get(FollowUp, message.subject), now)
+            puts += [after] if after != message else []
+    return Changes(puts=puts)
+
+
+def dropped_with(view: View, follow_up: FollowUp, now: datetime) -> Changes:
+    """The pending messages about a follow-up that is over."""
+    client = view.get(Client, follow_up.client_id)
+    judged = [
+        (message, messages.judged(message, client, follow_up, now))
+        for message in view.all(Message)
+        if message.subject == follow_up.id
+    ]
+    return Changes(puts=[after for before, after in judged if after != before])
+
+
+def _erase(view: View, client_id: str) -> Changes:
+    """Nothing about the client stays but the mark that keeps late events out; the data key goes next."""
+    found: list[Document] = []
+    for kind in (FollowUp, Message, Notice, Response, Sheet):
+        found += [one for one in view.all(kind) if getattr(one, "client_id", None) == client_id]
+    client = view.get(Client, client_id)
+    return Changes(puts=[Erasure(id=client_id)], removals=[*found, *([client] if client else [])])
