@@ -1,0 +1,79 @@
+"""What the tests share: one pair of engines for the whole run, a namespace for each test, running services.
+
+A test that needs engines asks for `stack` (services on them) or `engines` (their addresses). Where the engines
+cannot run, those tests are skipped with the reason; a run with skipped tests ends with a line that says so, since a
+skipped test proves nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.builders import When, at
+
+if TYPE_CHECKING:  # the fixtures import them when asked for: unit tests load neither drivers nor services
+    from aftercare.engines import Engines
+    from tests.system import System
+
+Start = Callable[..., AbstractAsyncContextManager["System"]]
+
+
+@pytest.fixture(scope="session")
+async def engines() -> AsyncIterator[Engines]:
+    """A broker and a database, started once. They forget everything at the end."""
+    from aftercare.engines import EngineMissing, embedded_engines
+
+    try:
+        context = embedded_engines()
+        running = await context.__aenter__()
+    except EngineMissing as error:
+        pytest.skip(str(error))
+    try:
+        yield running
+    finally:
+        await context.__aexit__(None, None, None)
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Topics, groups and databases under this name belong to one test alone."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def settings(engines: Engines, namespace: str) -> dict[str, Any]:
+    """The settings that all services of a test share."""
+    from aftercare.stack import embedded_settings
+
+    return embedded_settings(engines, "tests", namespace)
+
+
+@pytest.fixture
+def stack(settings: dict[str, Any]) -> Start:
+    """`async with stack("intake", "scheduler", start="2026-03-02 09:00") as system:` runs those services.
+
+    Keywords by the name of a service are settings of it alone: `stack("intake", intake={"crisis_url": ...})`.
+    Entered again in the same test, it finds what the first one left in the engines, as after a restart.
+    """
+    from tests.system import running_system
+
+    def start(
+        *services: str, start: When = "2026-03-02 09:00", **own: dict[str, Any]
+    ) -> AbstractAsyncContextManager[System]:
+        return running_system(settings, services, at(start), own)
+
+    return start
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.write_line(
+            f"{len(skipped)} skipped: they prove nothing. The reasons are in the lines above that begin with SKIPPED.",
+            yellow=True,
+        )
