@@ -1,0 +1,45 @@
+"""The command `aftercare`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import sys
+
+import typer
+
+from aftercare import topics
+from aftercare.mistakes import Mistake
+from aftercare.run import run
+from aftercare.terminal import err
+from aftercare.token import token
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # it can print local variables, which may hold what must not be shown
+    help="Follow-ups, deadlines and crisis pages after online counselling.",
+)
+app.command()(run)
+app.command()(token)
+app.add_typer(topics.app, name="topics")
+
+for _name in ("simulate", "demo"):
+    with contextlib.suppress(ModuleNotFoundError):
+        app.command(_name)(getattr(importlib.import_module(f"aftercare.{_name}"), _name))
+
+
+def main() -> None:
+    """Run the command line; a mistake of the caller ends with exit code 2 and no traceback."""
+    # The libraries' own warnings; `run` sends them to its log instead.
+    logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        app()
+    except Mistake as mistake:
+        err.print(f"aftercare: {mistake}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
