@@ -262,12 +262,16 @@ def open_deadline(event: Event, data: EscalationRequired, now: datetime) -> Inci
         rule=data.rule, clause=data.clause, role=data.role, subject=data.subject,
         reason=data.reason, due_at=data.due_at, case_id=data.case_id,
     )  # fmt: skip
-    key = _hash(f"deadline {data.escalation_id}")
     flag = Flag(
         unique=f"escalation {data.escalation_id}", digest=event.digest(), client_id="", level="high",
         flagged_at=now, received_at=now,
     )  # fmt: skip
-    return join(Incident(id=key, client_id="", deadline=deadline, awaiting=False), flag)
+    return join(Incident(id=deadline_id(data), client_id="", deadline=deadline, awaiting=False), flag)
+
+
+def deadline_id(data: EscalationRequired) -> str:
+    """The id under which an escalated deadline is kept."""
+    return _hash(f"deadline {data.escalation_id}")
 
 
 # --- the fold -------------------------------------------------------------------------------------------------
@@ -612,6 +616,18 @@ def _lapses_at(incident: Incident, chain: CrisisChain) -> datetime | None:
     assert incident.acknowledged_at is not None
     limit = incident.since + chain.intervention_within
     return limit if incident.acknowledged_at < limit else incident.acknowledged_at + GRACE
+
+
+def scrubbed(incident: Incident) -> Incident:
+    """Without any reference to its client, who asked to be erased. Only for what is over."""
+    lines = tuple(
+        line.model_copy(update={"flag": line.flag.model_copy(update=_NOBODY)}) if line.flag else line
+        for line in incident.timeline
+    )
+    return incident.model_copy(update={"client_id": ERASED, "timeline": lines, "erase": False})
+
+
+_NOBODY = {"client_id": ERASED, "case_id": None, "follow_up_id": None}
 
 
 # --- the timeline ---------------------------------------------------------------------------------------------

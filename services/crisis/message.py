@@ -59,6 +59,11 @@ class Composer:
             return said + text("crisis.page.acknowledged-already", language)
         return said
 
+    def headline(self, incident: Incident) -> dict[str, str]:
+        """What it is about, in both languages."""
+        page = Page("", (), "")
+        return {"zh": self._line(incident, page, "zh"), "en": self._line(incident, page, "en")}
+
     def _record(self, incident: Incident) -> str:
         if not self._client_url or incident.deadline or incident.level == "unknown":
             return ""

@@ -1,0 +1,349 @@
+"""HTTP: flags come in, incidents are listed and acted on, one tap acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
+from pymongo.errors import PyMongoError
+
+from services.crisis import domain
+from services.crisis.domain import Incident, NotPossible, State
+from services.crisis.flags import TOPIC, unreadable_over_http
+from services.crisis.links import Expired, Forged, Link, Links
+from services.crisis.message import Composer
+from services.crisis.pager import Pager, Raised, Unavailable
+from services.crisis.pages import acknowledge_page, said
+from services.crisis.store import Store
+from shared.clock import Clock
+from shared.contracts.envelope import Refused, parse_structured
+from shared.contracts.events import CrisisFlagged
+from shared.contracts.types import Timestamp, write_time
+from shared.web.auth import Principal, allowed
+from shared.web.problems import Problem
+
+ANSWER_WITHIN_SECONDS = 15.0
+"""A caller is told by then whether its flag is safe; paging and storing go on."""
+WRITTEN_WITHIN_SECONDS = 3.0
+
+_ID = re.compile(r"^[A-Za-z0-9_.:\-]{1,64}$")
+_NO_TRACE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
+
+
+class IncidentView(BaseModel):
+    """An incident as staff see it."""
+
+    incident_id: str
+    client_id: str
+    case_id: str | None
+    state: State
+    level: str
+    drill: bool
+    awaiting_acknowledgement: bool
+    flags: int
+    opened_at: Timestamp | None
+    since: Timestamp | None
+    acknowledged_at: Timestamp | None
+    acknowledged_by: str | None
+    intervening_at: Timestamp | None
+    resolved_at: Timestamp | None
+    head_told_at: Timestamp | None
+    next_at: Timestamp | None
+
+
+class Line(BaseModel):
+    """One line of an incident's timeline."""
+
+    at: Timestamp
+    what: str
+    by: str | None
+    step: str | None
+    channel: str | None
+    reached: int
+    level: str | None
+    source: str | None
+    signals: tuple[str, ...]
+    origin: str | None
+
+
+class IncidentWithTimeline(IncidentView):
+    """An incident with every step that was taken."""
+
+    timeline: list[Line]
+
+
+class IncidentPage(BaseModel):
+    """A page of a list; `next` is the cursor of the following one."""
+
+    items: list[IncidentView]
+    next: str | None
+
+
+class Taken(BaseModel):
+    """What became of a flag: paged, stored, or (in a moment) both."""
+
+    incident_id: str
+    paged: bool
+    stored: bool
+
+
+def _see(incident: Incident, pager: Pager) -> IncidentView:
+    return IncidentView(
+        incident_id=incident.id,
+        client_id=incident.client_id,
+        case_id=incident.case_id,
+        state=incident.state,
+        level=incident.level,
+        drill=incident.drill,
+        awaiting_acknowledgement=incident.awaiting,
+        flags=len(incident.flags),
+        opened_at=incident.opened_at,
+        since=incident.since,
+        acknowledged_at=incident.acknowledged_at,
+        acknowledged_by=incident.acknowledged_by,
+        intervening_at=incident.intervening_at,
+        resolved_at=incident.resolved_at,
+        head_told_at=incident.head_told_at,
+        next_at=domain.next_at(incident, pager.chain),
+    )
+
+
+def _see_line(line: domain.Moment) -> Line:
+    return Line(
+        at=line.at,
+        what=line.kind,
+        by=line.by,
+        step=line.step,
+        channel=line.channel,
+        reached=line.reached,
+        level=line.flag.level if line.flag else None,
+        source=line.flag.source if line.flag else None,
+        signals=line.flag.signals if line.flag else (),
+        origin=line.flag.origin if line.flag else None,
+    )
+
+
+def person(principal: Principal) -> str:
+    """Who acted, fit for the bus: an id as it is, anything else (an address, a name) as a hash."""
+    if _ID.match(principal.subject):
+        return principal.subject
+    return hashlib.sha256(principal.subject.encode()).hexdigest()[:32]
+
+
+def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: Clock) -> APIRouter:
+    """The routes of the crisis service."""
+    router = APIRouter()
+    flaggers = Depends(allowed("publisher", "operations", "counsellor", "supervisor"))
+    supervisors = allowed("supervisor")
+    readers = Depends(allowed("supervisor", "compliance"))
+
+    # --- flags ------------------------------------------------------------------------------------------------
+
+    @router.post(
+        "/v1/crises",
+        status_code=202,
+        tags=["crises"],
+        summary="Flag a crisis: a structured CloudEvent `aftercare.crisis-flagged.v1`",
+        dependencies=[flaggers],
+        openapi_extra={"requestBody": {"content": {"application/cloudevents+json": {"schema": {}}}}},
+    )
+    async def flag_crisis(request: Request) -> Taken:
+        body = await request.body()
+        try:
+            raised = _raise(body)
+        except Refused as refusal:
+            flag, letter = unreadable_over_http(body, refusal, clock)
+            await _taken(pager.raise_flag(flag, letter))
+            raise Problem(
+                422,
+                refusal.reason,
+                f"{refusal.message}; people were paged about a flag that cannot be read: mend and send it again",
+                field=refusal.field or None,
+            ) from None
+        return await _taken(raised)
+
+    def _raise(body: bytes) -> Raised:
+        now = clock.now()
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            raise Refused("malformed", "", "the body is not JSON") from None
+        event = parse_structured(document, now)
+        if not isinstance(event.data, CrisisFlagged):
+            raise Refused("wrong-topic", "type", f"only {TOPIC} is taken here")
+        flag = domain.read_flag(event, event.data, now)
+        if pager.is_reused(flag):
+            raise Refused("id-reused", "id", "a flag with this source and id said something else before")
+        return pager.raise_flag(flag)
+
+    async def _taken(raised: Raised) -> Taken:
+        """Wait until a provider has accepted the page or the incident is stored, whichever comes first."""
+        watch, stored = raised.watch, raised.stored
+        if watch is None:  # the repetition of what is over
+            return Taken(incident_id=raised.incident_id, paged=True, stored=True)
+        waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(watch.accepted.wait())}
+        if stored is not None:
+            waiting.add(asyncio.ensure_future(asyncio.shield(stored)))
+        if not watch.accepted.is_set() and not (stored is None or stored.done()):
+            await asyncio.wait(waiting, timeout=ANSWER_WITHIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for future in waiting:
+            future.cancel()
+        taken = Taken(
+            incident_id=watch.incident.id,
+            paged=watch.accepted.is_set(),
+            stored=stored is None or stored.done(),
+        )
+        if not (taken.paged or taken.stored):
+            raise Problem(
+                503,
+                "neither-paged-nor-stored",
+                "no provider accepted the page and the database is away; we keep trying: call the person on duty",
+            )
+        return taken
+
+    # --- incidents --------------------------------------------------------------------------------------------
+
+    @router.get(
+        "/v1/incidents", tags=["incidents"], summary="Incidents, newest first", dependencies=[readers]
+    )
+    async def list_incidents(
+        state: State | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=128)] = None,
+    ) -> IncidentPage:
+        found = {incident.id: incident for incident in await _listed(state, limit, cursor)}
+        if cursor is None:  # what is only in memory, or newer there
+            for watch in pager.board.values():
+                incident = watch.incident
+                if incident.deadline is None and (state is None or incident.state == state):
+                    found[incident.id] = incident
+                else:
+                    found.pop(incident.id, None)
+        items = sorted(found.values(), key=lambda i: (i.opened_at or clock.now(), i.id), reverse=True)[:limit]
+        last = items[-1] if len(items) == limit else None
+        following = f"{write_time(last.opened_at)}~{last.id}" if last and last.opened_at else None
+        return IncidentPage(items=[_see(incident, pager) for incident in items], next=following)
+
+    async def _listed(state: State | None, limit: int, cursor: str | None) -> list[Incident]:
+        before: tuple[datetime, str] | None = None
+        if cursor:
+            at, _, key = cursor.partition("~")
+            try:
+                before = (datetime.fromisoformat(at), key)
+            except ValueError:
+                raise Problem(
+                    422, "invalid-cursor", "use the `next` of the page before", field="cursor"
+                ) from None
+        try:
+            return await asyncio.wait_for(store.newest(state, before, limit), 3)
+        except (PyMongoError, TimeoutError):
+            return []  # what is in memory matters most, and is there
+
+    @router.get(
+        "/v1/incidents/{incident_id}",
+        tags=["incidents"],
+        summary="An incident with its timeline",
+        dependencies=[readers],
+    )
+    async def one_incident(incident_id: str) -> IncidentWithTimeline:
+        incident = await _do(incident_id, lambda incident: incident)
+        lines = {line.id: line for line in incident.timeline}
+        with suppress(PyMongoError, TimeoutError):  # the newest lines are in memory
+            stored = await asyncio.wait_for(store.timeline(incident.id), 3)
+            lines = {line.id: line for line in stored} | lines
+        ordered = sorted(lines.values(), key=lambda line: line.order)
+        view = _see(incident, pager).model_dump()
+        return IncidentWithTimeline(**view, timeline=[_see_line(line) for line in ordered])
+
+    async def _do(incident_id: str, decide: Callable[[Incident], Incident]) -> Incident:
+        try:
+            incident = await pager.command(incident_id, decide)
+        except NotPossible as refusal:
+            raise Problem(409, "not-possible", str(refusal)) from None
+        except Unavailable:
+            raise Problem(503, "database-away", "this incident cannot be read just now: try again") from None
+        if incident is None:
+            raise Problem(404, "no-such-incident", "there is no incident with this id")
+        return incident
+
+    def _command(name: str, summary: str, act: Callable[[Incident, str, datetime], Incident]) -> None:
+        @router.post(f"/v1/incidents/{{incident_id}}/{name}", tags=["incidents"], summary=summary, name=name)
+        async def command(
+            incident_id: str, response: Response, principal: Annotated[Principal, Depends(supervisors)]
+        ) -> IncidentView:
+            by = person(principal)
+            incident = await _do(incident_id, lambda known: act(known, by, clock.now()))
+            if not await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS):
+                response.status_code = 202  # it holds, and is written down as soon as the database is back
+            return _see(incident, pager)
+
+    _command("acknowledge", "I take it up (repeating is harmless)", domain.acknowledge)
+    _command("intervene", "Guidance or safety measures have begun (A30)", domain.intervene)
+    _command("resolve", "The person is safe", domain.resolve)
+    _command("reopen", "It was not over", domain.reopen)
+
+    # --- one tap ----------------------------------------------------------------------------------------------
+
+    @router.get("/a/{token}", tags=["pages"], summary="The page behind the link: acknowledges nothing")
+    async def show(token: str) -> Response:
+        # Messengers and virus scanners open links on their own: nothing may happen here.
+        link = _link(token)
+        if isinstance(link, Response):
+            return link
+        incident = await _of_link(link)
+        if isinstance(incident, Response):
+            return incident
+        if not incident.open:
+            return _answer(200, "crisis.answer.gone")
+        if not incident.awaiting:
+            return _answer(200, "crisis.answer.already")
+        return _html(200, [composer.headline(incident)], button=True)
+
+    @router.post("/a/{token}", tags=["pages"], summary="Acknowledge (repeating is harmless)")
+    async def tap(token: str) -> Response:
+        link = _link(token)
+        if isinstance(link, Response):
+            return link
+        incident = await _of_link(link)
+        if isinstance(incident, Response):
+            return incident
+        if not incident.awaiting:
+            mine = incident.acknowledged_by == link.recipient
+            return _answer(200, "crisis.answer.acknowledged" if mine else "crisis.answer.already")
+        await pager.command(incident.id, lambda known: domain.acknowledge(known, link.recipient, clock.now()))
+        await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS)
+        return _answer(200, "crisis.answer.acknowledged")
+
+    def _link(token: str) -> Link | Response:
+        try:
+            return links.read(token, clock.now())
+        except Expired:
+            return _answer(410, "crisis.answer.expired")
+        except Forged:
+            return _answer(403, "crisis.answer.forged")
+
+    async def _of_link(link: Link) -> Incident | Response:
+        try:
+            incident = await pager.command(link.incident_id, lambda known: known)
+        except Unavailable:
+            return _answer(503, "crisis.answer.not-now")
+        return incident if incident is not None else _answer(404, "crisis.answer.gone")
+
+    return router
+
+
+def _answer(status: int, key: str) -> Response:
+    return _html(status, [said(key)], button=False)
+
+
+def _html(status: int, lines: list[dict[str, str]], *, button: bool) -> Response:
+    return HTMLResponse(acknowledge_page(lines, button=button), status, headers=_NO_TRACE)

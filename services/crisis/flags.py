@@ -1,0 +1,153 @@
+"""Crisis flags from the bus, by a consumer of their own: each record pages at once, readable or not.
+
+The consumer runs without the database and goes on whatever comes. A record's offset is committed once its flag is
+written down, so a crash brings the flag again and never loses it; whatever was paged twice joins the same incident.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from faststream.kafka.annotations import KafkaMessage
+
+from services.crisis import domain
+from services.crisis.domain import Flag
+from services.crisis.keeper import SERVICE, Letter
+from services.crisis.pager import Pager, Raised
+from shared.clock import Clock
+from shared.contracts.envelope import Refused, parse_record
+from shared.contracts.events import CrisisFlagged
+from shared.messaging.bus import build_broker, subscribe
+from shared.messaging.progress import Progress
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+TOPIC = "crisis-flagged"
+MAX_WAIT_MS = 10
+"""How long the broker may hold back a fetch: this alone is half of the time from flag to page."""
+LOADED_WITHIN_SECONDS = 3.0
+"""So long the stored incidents are waited for at the start, or old flags of an emptied bus would page again."""
+
+
+class Offsets:
+    """Which offset of a partition may be committed: the first that is not settled."""
+
+    def __init__(self) -> None:
+        self._pending: dict[TopicPartition, dict[int, bool]] = {}
+
+    def begin(self, place: TopicPartition, offset: int) -> None:
+        self._pending.setdefault(place, {})[offset] = False
+
+    def settle(self, place: TopicPartition, offset: int) -> int | None:
+        """Mark as settled. Returns the offset to commit if it moved on."""
+        pending = self._pending[place]
+        pending[offset] = True
+        commit = None
+        while pending and pending[first := min(pending)]:
+            del pending[first]
+            commit = first + 1
+        return commit
+
+
+class FlagReader:
+    """Reads `crisis-flagged`."""
+
+    def __init__(self, settings: Settings, pager: Pager, clock: Clock, progress: Progress) -> None:
+        self.group = f"{settings.group(SERVICE)}-flags"
+        self.reading = False
+        self.started = asyncio.Event()
+        """Set once the consumer has been connected for the first time."""
+        self._settings = settings
+        self._pager = pager
+        self._clock = clock
+        self._progress = progress
+        self._offsets = Offsets()
+        self._settling: set[asyncio.Task[None]] = set()
+        progress.reads(self.group, [settings.topic(TOPIC)])
+
+    async def run(self, loaded: Callable[[], Awaitable[object]]) -> None:
+        """Read until cancelled. Raises KafkaError when no broker answers at the start."""
+        try:
+            await asyncio.wait_for(loaded(), LOADED_WITHIN_SECONDS)
+        except TimeoutError:
+            log.warning("reading flags without the stored incidents: the database does not answer")
+        broker = build_broker(self._settings)
+        subscribe(broker, self._settings, self.group, [TOPIC], self.on_batch, max_wait_ms=MAX_WAIT_MS)
+        try:
+            await broker.start()
+            self.reading = True
+            self.started.set()
+            await asyncio.Event().wait()
+        finally:
+            self.reading = False
+            for task in self._settling:
+                task.cancel()
+            await broker.stop()
+
+    async def wait_started(self) -> None:
+        """Wait until flags are read."""
+        await self.started.wait()
+
+    async def on_batch(self, message: KafkaMessage) -> None:
+        """Page for each record and return: the next batch waits for nothing."""
+        with self._progress.busy(SERVICE):
+            for record in message.raw_message:
+                place = TopicPartition(record.topic, record.partition)
+                self._offsets.begin(place, record.offset)
+                raised = self._raise(record)
+                task = asyncio.create_task(self._settle(message, place, record.offset, raised))
+                self._settling.add(task)
+                task.add_done_callback(self._settling.discard)
+
+    def _raise(self, record: ConsumerRecord) -> Raised:
+        now = self._clock.now()
+        try:
+            event = parse_record(TOPIC, record.headers, record.value, now)
+            assert isinstance(event.data, CrisisFlagged)
+            flag = domain.read_flag(event, event.data, now)
+            if self._pager.is_reused(flag):
+                raise Refused("id-reused", "id", "a flag with this source and id said something else before")
+        except Refused as refusal:
+            return self._raise_unreadable(record, refusal)
+        except Exception as error:  # whatever it is, somebody may be in danger
+            log.error("reading a flag failed", error=type(error).__name__)
+            return self._raise_unreadable(record, Refused("handler-error", "", "reading the flag failed"))
+        return self._pager.raise_flag(flag)
+
+    def _raise_unreadable(self, record: ConsumerRecord, refusal: Refused) -> Raised:
+        origin = f"{record.topic}[{record.partition}]@{record.offset}"
+        flag = domain.unreadable_flag(f"{origin} {record.timestamp}", origin, self._clock.now())
+        return self._pager.raise_flag(flag, (record, refusal))
+
+    async def _settle(
+        self, message: KafkaMessage, place: TopicPartition, offset: int, raised: Raised
+    ) -> None:
+        if raised.stored is not None:
+            await asyncio.shield(raised.stored)
+        commit = self._offsets.settle(place, offset)
+        if commit is None:
+            return
+        try:
+            await message.consumer.commit({place: commit})  # type: ignore[call-arg]
+        except (KafkaError, OSError) as error:
+            # Safe because the records come again and their flags are known.
+            log.warning("committing flags failed", error=type(error).__name__)
+            return
+        self._progress.committed(self.group, place.topic, place.partition, commit)
+
+
+def unreadable_over_http(body: bytes, refusal: Refused, clock: Clock) -> tuple[Flag, Letter]:
+    """The flag and the dead letter of a request body that could not be read. The same body is the same flag."""
+    digest = hashlib.sha256(body).hexdigest()
+    now = clock.now()
+    record = ConsumerRecord(
+        topic="http:/v1/crises", partition=0, offset=0, timestamp=int(digest[:12], 16), timestamp_type=0,
+        key=None, value=body, checksum=None, serialized_key_size=-1, serialized_value_size=len(body), headers=(),
+    )  # fmt: skip
+    return domain.unreadable_flag(f"http {digest}", "http", now), (record, refusal)

@@ -1,0 +1,211 @@
+"""Writes incidents down behind the pages, and tells the bus. What could not be written is tried until it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import structlog
+from aiokafka import ConsumerRecord
+from pymongo.errors import PyMongoError
+
+from services.crisis import domain
+from services.crisis.domain import Incident, Moment
+from services.crisis.store import Store, line_key
+from shared.clock import Clock
+from shared.contracts.envelope import Refused, derive
+from shared.messaging.bus import Outgoing
+from shared.messaging.dead_letters import DeadLetters
+from shared.messaging.progress import Progress
+from shared.mongo.client import Session
+from shared.mongo.documents import Changes
+from shared.mongo.journal import Entry, Journal, Outcome
+from shared.policy.model import CrisisChain
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "crisis"
+SOURCE = "/aftercare/crisis"
+
+Letter = tuple[ConsumerRecord, Refused]
+
+
+class Board(Protocol):
+    """The incidents in memory, as the keeper sees them."""
+
+    def snapshot(self, incident_id: str) -> Incident | None:
+        """The incident as it now stands; None when it is not there."""
+        ...
+
+    def written(self, incident: Incident, merged: Incident) -> None:
+        """`incident` was written down as `merged`."""
+        ...
+
+
+class Keeper:
+    """Persists what changed, incident by incident, and publishes in the order in which it was written."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        dead_letters: DeadLetters,
+        chain: CrisisChain,
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self.prepared = asyncio.Event()
+        """Set once the database has been reached and what lay in it has been loaded."""
+        self.failing = False
+        self._journal = journal
+        self._store = store
+        self._dead_letters = dead_letters
+        self._chain = chain
+        self._clock = clock
+        self._progress = progress
+        self._dirty: dict[str, None] = {}
+        self._letters: dict[str, Letter] = {}
+        self._saving: str | None = None
+        self._wake = asyncio.Event()
+        self._busy: AbstractContextManager[None] | None = None
+        self._outbox: asyncio.Queue[tuple[Sequence[Entry], AbstractContextManager[None]]] = asyncio.Queue()
+
+    def mark(self, incident_id: str) -> None:
+        """The incident changed and must be written down. Returns at once."""
+        self._dirty[incident_id] = None
+        if self._busy is None:
+            self._busy = self._progress.busy(SERVICE)
+            self._busy.__enter__()
+        self._wake.set()
+
+    def unmark(self, incident_id: str) -> None:
+        """The incident goes by another name now."""
+        self._dirty.pop(incident_id, None)
+
+    def enclose(self, unique: str, letter: Letter) -> None:
+        """The dead letter to be written together with an unreadable flag."""
+        self._letters[unique] = letter
+
+    def is_dirty(self, incident_id: str) -> bool:
+        return incident_id in self._dirty or incident_id == self._saving
+
+    @property
+    def backlog(self) -> int:
+        """Incidents that are not written down as they stand."""
+        return len(self._dirty) + (self._saving is not None)
+
+    async def run(self, board: Board) -> None:
+        """Write down what is marked, for ever."""
+        await self.prepared.wait()
+        delay = 0.1
+        while True:
+            self._wake.clear()
+            if not self._dirty:
+                self._idle()
+                await self._wake.wait()
+                continue
+            incident_id = next(iter(self._dirty))
+            del self._dirty[incident_id]
+            self._saving = incident_id
+            try:
+                await self._save(board, incident_id)
+                self.failing, delay = False, 0.1
+            except Exception as error:
+                if isinstance(error, PyMongoError):
+                    log.warning("writing down waits for the database", error=type(error).__name__)
+                else:
+                    log.exception("an incident could not be written down", incident=incident_id)
+                self._saving = None
+                self._dirty[incident_id] = None  # behind the others: one defect holds up nobody else
+                self.failing = True
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+
+    async def publish(self) -> None:
+        """Publish what was written, in that order, for ever. Waits for the bus; the pages do not."""
+        while True:
+            entries, busy = await self._outbox.get()
+            try:
+                await self._journal.publish(entries)
+            finally:
+                busy.__exit__(None, None, None)
+
+    def _idle(self) -> None:
+        if self._busy is not None:
+            self._busy.__exit__(None, None, None)
+            self._busy = None
+
+    async def _save(self, board: Board, incident_id: str) -> None:
+        incident = board.snapshot(incident_id)
+        if incident is None:
+            self._saving = None
+            return
+        merged = incident
+
+        async def work(session: Session) -> Outcome:
+            nonlocal merged
+            outcome, merged = await self._outcome(session, incident)
+            return outcome
+
+        outcome = await self._journal.commit(work)
+        for flag in incident.flags:
+            self._letters.pop(flag.unique, None)
+        self._saving = None
+        board.written(incident, merged)
+        entries = [entry for entry in outcome.entries if entry.records]
+        if entries:
+            busy = self._progress.busy(SERVICE)
+            busy.__enter__()
+            self._outbox.put_nowait((entries, busy))
+
+    async def _outcome(self, session: Session, incident: Incident) -> tuple[Outcome, Incident]:
+        stored = await self._store.counterpart(session, incident)
+        merged = domain.merge(stored, incident) if stored else incident
+        fresh = await self._store.new_lines(session, merged.id, incident.timeline)
+        outcome = Outcome()
+        outcome.entries += await self._seen_marks(session, fresh)
+        outcome.entries += self._announcements(merged, fresh)
+        letters, entries = await self._dead_letters.of(self._enclosed(fresh), self._clock.now(), session)
+        outcome.entries += entries
+        if letters:
+            outcome.additions["dead_letters"] = letters
+        if fresh:
+            outcome.additions["timeline"] = [
+                {"_id": line_key(merged.id, line), "incident_id": merged.id, "moment": line.model_dump()}
+                for line in fresh
+            ]
+        merged = domain.pruned(merged)
+        merged = merged.model_copy(update={"next_at": domain.next_at(merged, self._chain)})
+        kept = domain.scrubbed(merged) if merged.erase and domain.settled(merged, self._chain) else merged
+        outcome.view.apply(Changes(puts=[kept]))
+        return outcome, kept
+
+    async def _seen_marks(self, session: Session, fresh: Sequence[Moment]) -> list[Entry]:
+        marks = {f"in {line.flag.unique}": line.flag.digest for line in fresh if line.flag}
+        known = await self._journal.seen(session, list(marks)) if marks else {}
+        return [Entry(key, (), digest) for key, digest in marks.items() if key not in known]
+
+    def _announcements(self, merged: Incident, fresh: Sequence[Moment]) -> list[Entry]:
+        announced = domain.announced(merged)
+        entries = []
+        for line in fresh:
+            cause = f"incident {merged.id} {line.id}"
+            records = []
+            if line.id in announced:
+                event = derive(cause, SOURCE, announced[line.id], time=line.at, topic="incident-changed")
+                records.append(Outgoing.of(event))
+            if escalation := domain.unanswered(merged, line, self._chain):
+                event = derive(cause, SOURCE, escalation, time=line.at, topic="escalation-required")
+                records.append(Outgoing.of(event))
+            if records:
+                entries.append(Entry(f"out {cause}", records))
+        return entries
+
+    def _enclosed(self, fresh: Sequence[Moment]) -> list[Letter]:
+        return [
+            self._letters[line.flag.unique]
+            for line in fresh
+            if line.flag and line.flag.unique in self._letters
+        ]

@@ -1,0 +1,120 @@
+"""Wiring of the crisis service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import structlog
+from fastapi import FastAPI
+from pymongo.errors import PyMongoError
+
+from services.crisis.api import routes
+from services.crisis.auditor import Auditor
+from services.crisis.dispatch import Dispatcher
+from services.crisis.flags import FlagReader
+from services.crisis.keeper import SERVICE, Keeper
+from services.crisis.links import Links
+from services.crisis.message import Composer
+from services.crisis.notices import Notices
+from services.crisis.pager import Pager
+from services.crisis.reactions import TOPICS, CrisisReactions
+from services.crisis.roster import read_roster
+from services.crisis.settings import CrisisSettings
+from services.crisis.store import Store
+from shared.clock import Clock, SystemClock
+from shared.messaging.loop import ReactionLoop
+from shared.messaging.progress import Progress
+from shared.mongo.encryption import master_key
+from shared.policy.model import load
+from shared.web.service import Runtime, create_app
+
+log = structlog.get_logger(__name__)
+
+
+def build(
+    settings: CrisisSettings,
+    clock: Clock,
+    progress: Progress,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> FastAPI:
+    """The application. `transport` carries all requests that leave it, where no real provider may be reached."""
+    runtime = Runtime(SERVICE, settings, clock, progress)
+    chain = load().crisis
+    http = httpx.AsyncClient(timeout=settings.page_timeout, transport=transport)
+    store = Store(runtime.db)
+    key = settings.master_key.get_secret_value() if settings.master_key else None
+    base = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
+    links = Links(master_key(key), base, settings.page_link_valid)
+    composer = Composer(links, settings.client_url, chain)
+    dispatcher = Dispatcher(read_roster(settings.roster_file), settings.crisis_channels, http)
+    keeper = Keeper(runtime.journal, store, runtime.dead_letters, chain, clock, progress)
+    pager = Pager(store, keeper, dispatcher, composer, chain, clock, progress)
+    flags = FlagReader(settings, pager, clock, progress)
+    notices = Notices(store, dispatcher, clock, progress)
+    heartbeat = settings.heartbeat_url.get_secret_value() if settings.heartbeat_url else None
+    auditor = Auditor(pager, keeper, flags, clock, heartbeat, http)
+
+    runtime.preparations += [store.ensure_indexes, pager.load, flags.wait_started]
+    _react(runtime, CrisisReactions(store, chain), pager, notices, store)
+    runtime.run("pager", pager.run, at_once=True)
+    runtime.run("keeper", lambda: keeper.run(pager), at_once=True)
+    runtime.run("flags", lambda: flags.run(keeper.prepared.wait), at_once=True)
+    if isinstance(
+        clock, SystemClock
+    ):  # in time-lapse hours pass in milliseconds: nothing there could be late
+        runtime.run("auditor", auditor.run, at_once=True)
+    runtime.run("connections", lambda: _until_the_end(http), at_once=True)
+    runtime.run("publishing", keeper.publish)
+    runtime.run("notices", notices.run)
+    runtime.run("sync", pager.sync_for_ever)
+
+    async def required(_: Runtime) -> dict[str, bool]:
+        return {"pager": pager.running}
+
+    app = create_app(runtime, "Aftercare crisis", required=required)
+    app.state.pager = pager
+    app.state.auditor = auditor
+    app.include_router(routes(pager, store, links, composer, clock))
+    return app
+
+
+def _react(
+    runtime: Runtime, reactions: CrisisReactions, pager: Pager, notices: Notices, store: Store
+) -> None:
+    """The event loop, and then at once what it has put into the database: a page does not wait for the next look."""
+    loop = ReactionLoop(
+        SERVICE,
+        runtime.settings,
+        reactions,
+        runtime.journal,
+        runtime.dead_letters,
+        runtime.clock,
+        runtime.progress,
+    )
+
+    async def on_batch(message: Any) -> None:
+        with runtime.progress.busy(SERVICE):
+            await loop.on_batch(message)
+            try:
+                await pager.sync()
+                await carry_out_erasures()
+            except PyMongoError as error:  # it is committed: the next look, or the next start, does it
+                log.warning("following up waits for the database", error=type(error).__name__)
+            notices.wake.set()
+
+    async def carry_out_erasures() -> None:
+        for client_id in await store.erasures():
+            await runtime.vault.destroy(client_id)
+            await store.erased(client_id)
+
+    runtime.loop = loop
+    runtime.consume(loop.group, TOPICS, on_batch)
+    runtime.preparations.append(carry_out_erasures)
+
+
+async def _until_the_end(http: httpx.AsyncClient) -> None:
+    async with http:
+        await asyncio.Event().wait()

@@ -1,0 +1,386 @@
+"""The pager: incidents in memory, driven by the clock, paging before anything is stored.
+
+Everything here goes on without database and bus. What changes is handed to the keeper, which writes it down as soon
+as it can; what other replicas wrote comes back through `load` and `sync` and is merged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from pymongo.errors import PyMongoError
+
+from services.crisis import domain
+from services.crisis.dispatch import Dispatcher
+from services.crisis.domain import Flag, Incident, Page
+from services.crisis.keeper import SERVICE, Keeper, Letter
+from services.crisis.message import Composer
+from services.crisis.store import Store
+from shared.clock import Clock
+from shared.messaging.progress import Progress
+from shared.observability import metrics, tracing
+from shared.policy.model import CrisisChain
+
+log = structlog.get_logger(__name__)
+
+CLAIM = timedelta(seconds=60)
+"""How long a replica has for a page before another takes it over: longer than `dispatch.PAGE_SECONDS`."""
+CLAIM_SECONDS = 1.0
+"""A database that does not answer a claim in this time is not waited for: page first."""
+SYNC_SECONDS = 10.0
+"""How often what other replicas wrote is read."""
+AFTER_A_DEFECT = timedelta(seconds=5)
+KEEP_ENDED = 1_000
+
+
+@dataclass
+class Watch:
+    """One incident in memory and who works on it."""
+
+    incident: Incident
+    ours: bool = False
+    """Its flag arrived here: the first page goes without a claim."""
+    arrived: float | None = None
+    """When its first flag arrived here, by the monotonic clock."""
+    worker: asyncio.Task[None] | None = None
+    held_until: datetime | None = None
+    """Another replica is at it, or we have just failed at it."""
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    """A page for it has been attempted over every channel."""
+    accepted: asyncio.Event = field(default_factory=asyncio.Event)
+    """A provider has accepted a page for it."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A flag that was taken into memory."""
+
+    incident_id: str
+    watch: Watch | None
+    """None for the repetition of a flag whose incident is over."""
+    stored: asyncio.Future[None] | None
+    """Done once the flag is written down; None if it was before."""
+
+
+class Unavailable(Exception):
+    """The incident is not in memory and the database does not answer."""
+
+
+class Pager:
+    """Pages, and keeps all open incidents in memory."""
+
+    def __init__(
+        self,
+        store: Store,
+        keeper: Keeper,
+        dispatcher: Dispatcher,
+        composer: Composer,
+        chain: CrisisChain,
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self.board: dict[str, Watch] = {}
+        self.wake = asyncio.Event()
+        self.ticks = 0
+        self.running = False
+        self._store = store
+        self._keeper = keeper
+        self._dispatcher = dispatcher
+        self._composer = composer
+        self.chain = chain
+        self._clock = clock
+        self._progress = progress
+        self._name = secrets.token_hex(8)
+        self._aliases: dict[str, str] = {}
+        self._flags: dict[str, tuple[str, str]] = {}
+        self._ended: dict[str, Incident] = {}
+        self._stored: dict[str, asyncio.Future[None]] = {}
+
+    # --- flags ------------------------------------------------------------------------------------------------
+
+    def raise_flag(self, flag: Flag, letter: Letter | None = None) -> Raised:
+        """Take a flag into memory and page at once; storage follows. A known flag changes nothing."""
+        known = self._flags.get(flag.unique)
+        if known is not None:
+            metrics.EVENTS_REPEATED.labels(SERVICE).inc()
+            return Raised(known[1], self.find(known[1]), self._stored.get(flag.unique))
+        if letter is not None:
+            self._keeper.enclose(flag.unique, letter)
+        watch = next((w for w in self.board.values() if domain.joins(w.incident, flag)), None)
+        if watch is None:
+            watch = Watch(domain.open_incident(flag), ours=True, arrived=time.monotonic())
+            self.board[watch.incident.id] = watch
+        else:
+            watch.incident = domain.join(watch.incident, flag)
+        key = watch.incident.id
+        self._flags[flag.unique] = (flag.digest, key)
+        stored = self._stored[flag.unique] = asyncio.get_running_loop().create_future()
+        self._work_on(watch)  # before anything else: nothing stands between a flag and its page
+        self._changed(watch)
+        log.info("a flag was raised", incident=key, level=flag.level, origin=flag.origin)
+        return Raised(key, watch, stored)
+
+    def is_reused(self, flag: Flag) -> bool:
+        """Whether a flag of the same source and id said something else before."""
+        known = self._flags.get(flag.unique)
+        return known is not None and known[0] != flag.digest
+
+    # --- what people do ---------------------------------------------------------------------------------------
+
+    async def command(self, incident_id: str, decide: Callable[[Incident], Incident]) -> Incident | None:
+        """Apply a person's decision; None if there is no such incident. Raises Unavailable, and what `decide` does."""
+        watch = self.find(incident_id) or await self._from_store(incident_id)
+        if watch is None:
+            return None
+        before = watch.incident
+        after = decide(before)
+        if after is not before:
+            watch.incident = after
+            self.board.setdefault(after.id, watch)
+            self._ended.pop(after.id, None)
+            self._measure(before, after)
+            self._changed(watch)
+        return after
+
+    async def written_down(self, incident_id: str, seconds: float) -> bool:
+        """Wait a little for the keeper. False: it is in memory only, and will be written later."""
+        with_patience = time.monotonic() + seconds
+        while self._keeper.is_dirty(incident_id):
+            if time.monotonic() > with_patience:
+                return False
+            await asyncio.sleep(0.01)
+        return not self._keeper.failing
+
+    def find(self, incident_id: str) -> Watch | None:
+        """An incident in memory."""
+        return self.board.get(self._aliases.get(incident_id, incident_id))
+
+    async def _from_store(self, incident_id: str) -> Watch | None:
+        try:
+            found = await asyncio.wait_for(self._store.get(incident_id), 3)
+        except (PyMongoError, TimeoutError):
+            ended = self._ended.get(incident_id)
+            if ended is None:
+                raise Unavailable from None
+            found = ended
+        return self.find(found.id) or Watch(found) if found else None
+
+    def _measure(self, before: Incident, after: Incident) -> None:
+        if before.acknowledged_at is None and after.acknowledged_at and after.crisis and after.opened_at:
+            passed = after.acknowledged_at - after.opened_at
+            metrics.FLAG_TO_ACKNOWLEDGED_SECONDS.observe(passed.total_seconds())
+
+    # --- time -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Start what is due, wait for what comes next, for ever."""
+        self.running = True
+        try:
+            while True:
+                self.wake.clear()
+                self.ticks += 1
+                await self._clock.wait_until(self._start_due(), self.wake)
+        finally:
+            self.running = False
+
+    def _start_due(self) -> datetime | None:
+        now = self._clock.now()
+        coming: list[datetime] = []
+        for watch in list(self.board.values()):
+            at = None if watch.worker else self.due_at(watch)
+            if at is None:
+                continue
+            if at <= now:
+                self._work_on(watch)
+            else:
+                coming.append(at)
+        return min(coming, default=None)
+
+    def due_at(self, watch: Watch) -> datetime | None:
+        """When this replica does something about the incident next."""
+        at = domain.next_at(watch.incident, self.chain)
+        if at is None or watch.held_until is None:
+            return at
+        return max(at, watch.held_until)
+
+    def _work_on(self, watch: Watch) -> None:
+        if watch.worker is not None:
+            return
+        busy = self._progress.busy(SERVICE)
+        busy.__enter__()
+        worker = asyncio.create_task(self._work(watch), name=f"crisis page {watch.incident.id}")
+
+        def done(task: asyncio.Task[None]) -> None:
+            watch.worker = None
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("paging failed", incident=watch.incident.id, exc_info=error)
+                watch.held_until = self._clock.now() + AFTER_A_DEFECT
+            self._drop_if_over(watch)
+            self.wake.set()
+            busy.__exit__(None, None, None)
+
+        worker.add_done_callback(done)
+        watch.worker = worker
+
+    async def _work(self, watch: Watch) -> None:
+        """Do everything that is due about one incident."""
+        watch.held_until = None
+        while watch.held_until is None:
+            now = self._clock.now()
+            self._replace(watch, domain.elapse(watch.incident, self.chain, now))
+            pages = domain.due(watch.incident, self.chain, now)
+            if not pages:
+                return
+            await asyncio.gather(*(self._page(watch, page) for page in pages))
+
+    async def _page(self, watch: Watch, page: Page) -> None:
+        first = watch.ours and (page.run, page.round, page.index) == (1, 0, 0)
+        if not first and not await self._claimed(watch, page):
+            return
+        now = self._clock.now()
+        self._replace(watch, domain.escalate(watch.incident, page, now))
+        with tracing.span(
+            "crisis page", **{"aftercare.step": page.step, "aftercare.incident": watch.incident.id}
+        ):
+            reach = await self._dispatcher.send(
+                page.roles, lambda who: self._composer.compose(watch.incident, page, who, now)
+            )
+        before = watch.incident
+        if reach.reached:
+            after = domain.sent(before, page, self._clock.now(), reach.channel, reach.reached)
+            self._first_accepted(watch)
+        else:
+            after = domain.failed(before, page, self._clock.now(), reach.channel)
+            log.error("a page reached nobody", incident=before.id, step=page.step, reason=reach.channel)
+        watch.tried.set()
+        if after is before:  # written down before: never send it in a circle
+            raise RuntimeError(f"the page {page.key} of incident {before.id} was sent before")
+        self._replace(watch, after)
+
+    def _first_accepted(self, watch: Watch) -> None:
+        if watch.arrived is not None and not watch.accepted.is_set():
+            metrics.FLAG_TO_PAGE_SECONDS.observe(time.monotonic() - watch.arrived)
+        watch.accepted.set()
+
+    async def _claimed(self, watch: Watch, page: Page) -> bool:
+        """Whether this replica sends the page. Without the database every replica does: better twice than never."""
+        if self._keeper.failing or not self._keeper.prepared.is_set():
+            return True
+        now = self._clock.now()
+        key = f"{watch.incident.id} {page.key}"
+        try:
+            async with asyncio.timeout(CLAIM_SECONDS):
+                held = await self._store.claim(key, self._name, now, now + CLAIM)
+                stored = await self._store.get(watch.incident.id)
+        except (PyMongoError, TimeoutError):
+            return True
+        if held is not None:
+            watch.held_until = max(held, now + timedelta(milliseconds=1))
+            return False
+        if stored is not None:
+            self._replace(watch, domain.extend(watch.incident, stored.timeline))
+        return any(other.key == page.key for other in domain.due(watch.incident, self.chain, now))
+
+    def _replace(self, watch: Watch, incident: Incident) -> None:
+        if incident is not watch.incident:
+            watch.incident = incident
+            self._changed(watch)
+
+    def _changed(self, watch: Watch) -> None:
+        self._keeper.mark(watch.incident.id)
+        self.wake.set()
+        self._count()
+
+    def _count(self) -> None:
+        count = sum(1 for watch in self.board.values() if watch.incident.open and watch.incident.crisis)
+        metrics.INCIDENTS_OPEN.set(count)
+
+    # --- what is written down ---------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Take over what lies in the database; what was missed while nobody ran is done at once."""
+        self._flags = await self._store.known_flags(self._clock.now()) | self._flags
+        await self._merge_stored(first=True)
+        self._keeper.prepared.set()
+
+    async def sync(self) -> None:
+        """Read what other replicas (or the reaction loop) wrote, and merge it."""
+        with self._progress.busy(SERVICE):
+            await self._merge_stored(first=False)
+
+    async def sync_for_ever(self) -> None:
+        """`sync` every few seconds of the wall clock."""
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            await self.sync()
+
+    async def _merge_stored(self, first: bool) -> None:
+        now = self._clock.now()
+        for stored in await self._store.open_incidents():
+            watch = self.find(stored.id)
+            if watch is not None:
+                watch.incident = domain.extend(watch.incident, stored.timeline)
+                continue
+            if stored.id in self._ended:  # read before the end of it was written
+                stored = domain.extend(self._ended[stored.id], stored.timeline)
+            if domain.settled(stored, self.chain):
+                continue
+            watch = self.board[stored.id] = Watch(stored)
+            self._flags |= {flag.unique: (flag.digest, stored.id) for flag in stored.flags}
+            if any(line.kind == "paged" for line in stored.timeline):
+                watch.accepted.set()
+            elif stored.run_at and not first and stored.deadline is None:
+                # Another replica has just opened it and is sending its first page.
+                watch.held_until = stored.run_at + CLAIM if stored.run_at + CLAIM > now else None
+        self._count()
+        self.wake.set()
+
+    def snapshot(self, incident_id: str) -> Incident | None:
+        watch = self.board.get(incident_id)
+        return watch.incident if watch else None
+
+    def written(self, incident: Incident, merged: Incident) -> None:
+        """What was in memory is now stored, perhaps as part of another replica's incident."""
+        for flag in incident.flags:
+            self._flags[flag.unique] = (flag.digest, merged.id)
+            waiting = self._stored.pop(flag.unique, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+        watch = self.board.get(incident.id)
+        if watch is None:
+            return
+        # What came in while it was being written is kept on top.
+        watch.incident = domain.extend(merged, watch.incident.timeline)
+        if merged.id != incident.id:
+            self._rename(incident.id, merged.id, watch)
+        self._drop_if_over(watch)
+        self.wake.set()
+
+    def _rename(self, old: str, new: str, watch: Watch) -> None:
+        del self.board[old]
+        self._aliases[old] = new
+        was_dirty = self._keeper.is_dirty(old)
+        self._keeper.unmark(old)
+        other = self.board.get(new)
+        if other is None:
+            self.board[new] = watch
+        else:
+            other.incident = domain.merge(other.incident, watch.incident)
+        if was_dirty or other is not None:
+            self._keeper.mark(new)
+
+    def _drop_if_over(self, watch: Watch) -> None:
+        key = watch.incident.id
+        if watch.worker or self._keeper.is_dirty(key) or not domain.settled(watch.incident, self.chain):
+            return
+        if self.board.pop(key, None) is not None:
+            self._ended[key] = watch.incident
+            if len(self._ended) > KEEP_ENDED:
+                del self._ended[next(iter(self._ended))]
+        self._count()
