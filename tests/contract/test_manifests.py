@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
+from aftercare.run import OPEN_REQUESTS_SECONDS
+from aftercare.stack import PORTS, settings_class
+
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "deploy/k8s/base"
 DEV = ROOT / "deploy/k8s/overlays/dev"
-PORTS = {"intake": 8001, "scheduler": 8002, "survey": 8003, "crisis": 8004, "reporting": 8005}
-DRAIN_SECONDS = 15  # what stopping the broker's client may take
+DRAIN_SECONDS = OPEN_REQUESTS_SECONDS + 15  # the latter for stopping the broker's client
 
 Document = dict[str, Any]
 
@@ -63,23 +65,30 @@ def container(workload: Document) -> Document:
     return dict(only)
 
 
-def selected(selector: Mapping[str, str]) -> set[str]:
-    """The workloads whose pods carry the labels."""
+def selected(selector: Mapping[str, Any]) -> set[str]:
+    """The workloads whose pods a selector with `matchLabels` and `matchExpressions` (In) means."""
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}
+    assert all(expression["operator"] == "In" for expression in selector.get("matchExpressions", []))
     return {
         label(workload)
         for workload in WORKLOADS
-        if selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+        for labels in [workload["spec"]["template"]["metadata"]["labels"]]
+        if selector.get("matchLabels", {}).items() <= labels.items()
+        and all(
+            labels.get(expression["key"]) in expression["values"]
+            for expression in selector.get("matchExpressions", [])
+        )
     }
 
 
-def pod_selectors(policy: Document) -> Iterator[Mapping[str, str]]:
+def pod_selectors(policy: Document) -> Iterator[Mapping[str, Any]]:
     """Every selection of pods in a network policy: whom it is for, and their peers."""
-    yield policy["spec"]["podSelector"]["matchLabels"]
+    yield policy["spec"]["podSelector"]
     for direction, peers in (("ingress", "from"), ("egress", "to")):
         for rule in policy["spec"].get(direction, []):
             for peer in rule.get(peers, []):
                 if "podSelector" in peer:
-                    yield peer["podSelector"]["matchLabels"]
+                    yield peer["podSelector"]
 
 
 def seconds(text: str) -> int:
@@ -133,14 +142,14 @@ def test_a_workload_selects_its_own_pods_and_no_others(workload: Document) -> No
         assert "selector" not in workload["spec"], "the controller makes a Job's selector"
         return
 
-    assert selected(workload["spec"]["selector"]["matchLabels"]) == {label(workload)}
+    assert selected(workload["spec"]["selector"]) == {label(workload)}
     for spread in pod(workload).get("topologySpreadConstraints", []):
-        assert selected(spread["labelSelector"]["matchLabels"]) == {label(workload)}
+        assert selected(spread["labelSelector"]) == {label(workload)}
 
 
 @pytest.mark.parametrize("document", [d for d in ALL_DOCUMENTS if d["kind"] == "Service"], ids=label)
 def test_a_service_leads_to_a_port_of_its_own_pods(document: Document) -> None:
-    (target,) = selected(document["spec"]["selector"])
+    (target,) = selected({"matchLabels": document["spec"]["selector"]})
     kind, name = target.split("/")
     ports = {port["name"]: port["containerPort"] for port in container(one(kind, name))["ports"]}
 
@@ -152,7 +161,7 @@ def test_a_service_leads_to_a_port_of_its_own_pods(document: Document) -> None:
 
 @pytest.mark.parametrize("name", PORTS)
 def test_a_disruption_budget_guards_its_own_pods(name: str) -> None:
-    selector = one("PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"]
+    selector = one("PodDisruptionBudget", name)["spec"]["selector"]
 
     assert selected(selector) == {f"Deployment/{name}"}
 
@@ -167,18 +176,19 @@ def test_network_policy_lets_nobody_be_forgotten() -> None:
     ours = {label(workload) for workload in WORKLOADS if container(workload)["image"] == "aftercare"}
     policy = one("NetworkPolicy", "aftercare")["spec"]
 
-    assert selected(policy["podSelector"]["matchLabels"]) == ours
+    assert selected(policy["podSelector"]) == ours
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
 
 
-def test_intake_reaches_crisis_and_nobody_else_does() -> None:
+def test_those_with_a_fall_back_to_crisis_reach_it_and_nobody_else_does() -> None:
     crisis = one("NetworkPolicy", "crisis")["spec"]
-    allowed = one("NetworkPolicy", "intake-to-crisis")["spec"]
-    (caller,) = [rule["from"][0]["podSelector"]["matchLabels"] for rule in crisis["ingress"]]
-    (callee,) = [rule["to"][0]["podSelector"]["matchLabels"] for rule in allowed["egress"]]
+    allowed = one("NetworkPolicy", "callers-of-crisis")["spec"]
+    (caller,) = [rule["from"][0]["podSelector"] for rule in crisis["ingress"]]
+    (callee,) = [rule["to"][0]["podSelector"] for rule in allowed["egress"]]
+    in_need = {f"Deployment/{name}" for name in PORTS if "crisis_url" in settings_class(name).model_fields}
 
-    assert selected(caller) == selected(allowed["podSelector"]["matchLabels"]) == {"Deployment/intake"}
-    assert selected(callee) == selected(crisis["podSelector"]["matchLabels"]) == {"Deployment/crisis"}
+    assert selected(caller) == selected(allowed["podSelector"]) == in_need
+    assert selected(callee) == selected(crisis["podSelector"]) == {"Deployment/crisis"}
 
 
 def test_the_development_broker_and_database_may_be_reached() -> None:
@@ -236,8 +246,12 @@ def test_no_pod_runs_as_root_or_can_become_it(workload: Document) -> None:
 )
 def test_our_pods_write_nowhere_but_to_tmp(workload: Document) -> None:
     assert container(workload)["securityContext"]["readOnlyRootFilesystem"] is True
-    assert container(workload)["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
-    assert pod(workload)["volumes"] == [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}]
+    volumes = {volume["name"]: volume for volume in pod(workload)["volumes"]}
+    writable = [mount for mount in container(workload)["volumeMounts"] if not mount.get("readOnly")]
+
+    assert writable == [{"name": "tmp", "mountPath": "/tmp"}]
+    assert volumes["tmp"] == {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}
+    assert volumes.keys() == {mount["name"] for mount in container(workload)["volumeMounts"]}
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=label)
@@ -288,15 +302,15 @@ def test_settings_come_from_the_common_map_and_the_secret(name: str) -> None:
     assert "aftercare" in {generator["name"] for generator in kustomization(BASE)["configMapGenerator"]}
 
 
-def test_the_keys_of_the_pagers_go_to_crisis_alone() -> None:
-    holders = {
-        label(workload)
-        for workload in WORKLOADS
-        for source in container(workload).get("envFrom", [])
-        if source.get("secretRef", {}).get("name") == "aftercare-crisis-channels"
-    }
+@pytest.mark.parametrize("name", PORTS)
+def test_a_service_is_shown_no_other_services_secrets(name: str) -> None:
+    described = one("Deployment", name)
+    sources = [
+        source["secretRef"]["name"] for source in container(described)["envFrom"] if "secretRef" in source
+    ]
+    sources += [volume["secret"]["secretName"] for volume in pod(described)["volumes"] if "secret" in volume]
 
-    assert holders == {"Deployment/crisis"}
+    assert all(source == "aftercare" or source.startswith(f"aftercare-{name}") for source in sources)
 
 
 # --- secrets
@@ -386,10 +400,48 @@ def test_compose_and_kubernetes_give_a_service_the_same(name: str) -> None:
     assert settings_env()["AFTERCARE_HTTP_HOST"] == in_compose["AFTERCARE_HTTP_HOST"]
 
 
-def test_the_fall_back_of_intake_leads_to_crisis() -> None:
+@pytest.mark.parametrize("name", ["intake", "survey"])
+def test_the_fall_back_leads_to_crisis(name: str) -> None:
     port = one("Service", "crisis")["spec"]["ports"][0]["port"]
 
-    assert environment(one("Deployment", "intake"))["AFTERCARE_CRISIS_URL"] == f"http://crisis:{port}"
+    assert environment(one("Deployment", name))["AFTERCARE_CRISIS_URL"] == f"http://crisis:{port}"
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_every_variable_is_a_setting_of_the_service_that_gets_it(name: str) -> None:
+    known = {f"AFTERCARE_{field.upper()}" for field in settings_class(name).model_fields}
+    given = {
+        *COMPOSE["services"][name]["environment"],
+        *environment(one("Deployment", name)),
+        *settings_env(),
+    }
+
+    assert {variable for variable in given if variable.startswith("AFTERCARE_")} <= known
+
+
+def test_every_variable_that_is_written_about_is_a_setting() -> None:
+    known = {f"AFTERCARE_{field.upper()}" for name in PORTS for field in settings_class(name).model_fields}
+    compose_only = {"AFTERCARE_IMAGE"}
+    files = [ROOT / "docker-compose.yml", *(ROOT / "deploy").rglob("*")]
+    named = {
+        found
+        for file in files
+        if file.is_file()
+        for found in re.findall(r"AFTERCARE_[A-Z_]*[A-Z]", file.read_text())
+    }
+
+    assert named - compose_only <= known
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_the_settings_can_be_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {**settings_env(), **environment(one("Deployment", name))}.items():
+        monkeypatch.setenv(variable, value)
+
+    settings = settings_class(name)()
+
+    assert settings.http_port == PORTS[name]
+    assert settings.http_host == settings_env()["AFTERCARE_HTTP_HOST"]
 
 
 @pytest.mark.parametrize("engine", ["kafka", "mongo"])
