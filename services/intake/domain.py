@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.contracts.envelope import EARLIEST, Event, Refused
+from shared.contracts.envelope import Event, Refused
 from shared.contracts.events import (
     Attention,
     AttentionChanged,
@@ -29,6 +29,7 @@ from shared.contracts.events import (
     SessionCompleted,
     SessionEnd,
 )
+from shared.contracts.types import EARLIEST
 from shared.mongo.documents import Document
 
 IN_COUNSELLING_FROM = 3

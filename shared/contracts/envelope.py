@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from shared.clock import to_millisecond
 from shared.contracts.topics import TOPICS, Topic
-from shared.contracts.types import EventData, write_time
+from shared.contracts.types import EARLIEST, EventData, read_time, write_time
 
 Reason = Literal[
     "malformed",  # not JSON, not an object, or headers that cannot be read
@@ -40,15 +41,18 @@ Reason = Literal[
 MAX_BODY_BYTES = 64 * 1024
 """The largest body of one event. The largest honest one is a case of 1,000 sessions."""
 
-EARLIEST = datetime.fromisoformat("2000-01-01T00:00:00+08:00")
 TOLERANCE = timedelta(days=1)
 """How far ahead of our clock an event may claim to have happened."""
 
-_TYPE = re.compile(r"^aftercare\.([a-z-]+)\.v(\d{1,4})$")
-_ID = re.compile(r"^[\x21-\x7e]{1,128}$")
-_SOURCE = re.compile(r"^[A-Za-z0-9/_.:\-]{1,128}$")
-_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
-_TIME = re.compile(r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$")
+_ATTRIBUTES = ("specversion", "id", "source", "type", "time", "subject", "datacontenttype")
+"""The CloudEvents attributes that we read. Extensions are passed over: even their names may carry anything."""
+_REQUIRED = _ATTRIBUTES[:5]
+
+_TYPE = re.compile(r"aftercare\.([a-z-]+)\.v([0-9]{1,4})")
+_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_SOURCE = re.compile(r"[A-Za-z0-9/_.:\-]{1,128}")
+_JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Refused(Exception):
@@ -147,47 +151,66 @@ def parse_record(
 ) -> Event:
     """Read a Kafka record in binary mode. Raises `Refused`."""
     attributes: dict[str, str] = {}
-    for name, raw in headers:
-        try:
-            attributes[name.lower()] = raw.decode()
-        except (UnicodeDecodeError, AttributeError):
-            if name.lower().startswith("ce_"):
-                raise Refused("malformed", name.lower(), "the header is not UTF-8") from None
-    event = _parse(
-        {name.removeprefix("ce_"): text for name, text in attributes.items() if name.startswith("ce_")},
-        value or b"",
-        now,
-    )
+    traceparent: str | None = None
+    for header, raw in headers:
+        name = header.lower()
+        attribute = name.removeprefix("ce_")
+        if name == "traceparent":
+            traceparent = _traceparent(raw)
+        elif name != attribute and attribute in _ATTRIBUTES:
+            attributes[attribute] = _text(name, raw)
+    event = _parse(attributes, value or b"", now)
     if event.topic != topic:
         raise Refused("wrong-topic", "type", f"this type belongs on the topic {event.topic}")
-    traceparent = attributes.get("traceparent", "")
-    return replace(event, traceparent=traceparent) if _TRACEPARENT.match(traceparent) else event
+    return replace(event, traceparent=traceparent)
+
+
+def _text(name: str, raw: bytes | None) -> str:
+    try:
+        return raw.decode() if raw is not None else ""
+    except UnicodeDecodeError:
+        raise Refused("malformed", name, "the header is not UTF-8") from None
+
+
+def _traceparent(raw: bytes | None) -> str | None:
+    """W3C trace context, if it can be read: an event is never refused for how it is traced."""
+    text = (raw or b"").decode(errors="replace")
+    return text if _TRACEPARENT.fullmatch(text) else None
 
 
 def parse_structured(document: Any, now: datetime) -> Event:
     """Read an event given as one JSON object. Raises `Refused`."""
     if not isinstance(document, dict):
         raise Refused("malformed", "", "an event must be a JSON object in the CloudEvents JSON format")
-    attributes = {name: value for name, value in document.items() if name != "data"}
+    attributes = {name: document[name] for name in _ATTRIBUTES if document.get(name) is not None}
     for name, value in attributes.items():
         if not isinstance(value, str):
             raise Refused("invalid-attribute", name, "a CloudEvents attribute must be a string")
+    if not _JSON.fullmatch(attributes.get("datacontenttype", "application/json")):
+        raise Refused("invalid-attribute", "datacontenttype", "only application/json is understood")
     if "data" not in document:
         raise Refused("missing-attribute", "data", "the event has no body")
-    return _parse(attributes, json.dumps(document["data"]).encode(), now)
+    return _parse(attributes, _body(document["data"]), now)
+
+
+def _body(data: Any) -> bytes:
+    try:
+        return json.dumps(data).encode()
+    except (RecursionError, TypeError, ValueError):
+        raise Refused("malformed", "data", "the body is nested too deeply or is not JSON") from None
 
 
 def _parse(attributes: Mapping[str, str], body: bytes, now: datetime) -> Event:
     if len(body) > MAX_BODY_BYTES:
         raise Refused("too-large", "data", f"the body is over {MAX_BODY_BYTES} bytes")
-    for name in ("specversion", "id", "source", "type", "time"):
+    for name in _REQUIRED:
         if not attributes.get(name):
             raise Refused("missing-attribute", name, "this CloudEvents attribute is required")
     if attributes["specversion"] != "1.0":
         raise Refused("invalid-attribute", "specversion", "only CloudEvents 1.0 is understood")
-    if not _ID.match(attributes["id"]):
+    if not _ID.fullmatch(attributes["id"]):
         raise Refused("invalid-attribute", "id", "1 to 128 visible ASCII characters are allowed")
-    if not _SOURCE.match(attributes["source"]):
+    if not _SOURCE.fullmatch(attributes["source"]):
         raise Refused("invalid-attribute", "source", "1 to 128 characters of A-Za-z0-9/_.:- are allowed")
     topic, version = _declared(attributes["type"])
     time = parse_time(attributes["time"])
@@ -200,7 +223,7 @@ def _parse(attributes: Mapping[str, str], body: bytes, now: datetime) -> Event:
 
 
 def _declared(event_type: str) -> tuple[Topic, int]:
-    match = _TYPE.match(event_type)
+    match = _TYPE.fullmatch(event_type)
     topic = TOPICS.get(match[1]) if match else None
     if match is None or topic is None:
         raise Refused("unknown-type", "type", "it must be aftercare.<topic>.v<version> of a declared topic")
@@ -214,9 +237,7 @@ def _declared(event_type: str) -> tuple[Topic, int]:
 def parse_time(text: str) -> datetime:
     """Read RFC 3339 with an offset, to the millisecond. Raises `Refused`."""
     try:
-        if not _TIME.match(text):
-            raise ValueError
-        return to_millisecond(datetime.fromisoformat(text.upper()))
+        return to_millisecond(read_time(text))
     except (ValueError, OverflowError):
         raise Refused("invalid-attribute", "time", "it must be RFC 3339 with an offset") from None
 
@@ -244,8 +265,27 @@ def explain(error: ValidationError) -> tuple[Reason, str, str]:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return "malformed", "data", "the body is not JSON"
-    location: Sequence[int | str] = first["loc"]
+    location = [_place(step) for step in first["loc"] if step != "[key]"]
     if first["type"] == "extra_forbidden":
-        # The name of an unknown field is the sender's text: it may carry anything.
-        location = [*location[:-1], "(unknown field)"]
-    return "invalid-field", ".".join(["data", *map(str, location)]), first["msg"]
+        location[-1] = UNKNOWN_FIELD
+    return "invalid-field", ".".join(["data", *location]), first["msg"].removeprefix("Value error, ")
+
+
+UNKNOWN_FIELD = "(unknown field)"
+"""Stands for a name that we did not declare: it is the sender's text, and may carry anything."""
+
+
+def _place(step: int | str) -> str:
+    return str(step) if isinstance(step, int) or step in _declared_names() else UNKNOWN_FIELD
+
+
+@cache
+def _declared_names() -> frozenset[str]:
+    """The name of every field, at any depth, of any version of any topic."""
+    schemas = [
+        model.model_json_schema(by_alias=True)
+        for topic in TOPICS.values()
+        for model in topic.versions.values()
+    ]
+    objects = [one for schema in schemas for one in (schema, *schema.get("$defs", {}).values())]
+    return frozenset(name for one in objects for name in one.get("properties", {}))

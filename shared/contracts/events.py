@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic.config import JsonDict
 
 from shared.contracts.types import Code, EventData, Id, Month, Strict, Timestamp
 
@@ -22,6 +23,10 @@ Outcome = Literal["completed", "refused", "unreachable", "stopped-for-crisis"]
 Level = Literal["watch", "high", "imminent", "drill"]
 SessionNo = Annotated[int, Field(ge=1, le=1000)]
 Count = Annotated[int, Field(ge=0, le=1000)]
+_CLOSED: JsonDict = {"additionalProperties": False}
+"""What pydantic leaves out of the JSON Schema of a mapping: a key that is no code is refused."""
+Bands = Annotated[dict[Code, Code], Field(json_schema_extra=_CLOSED)]
+Figures = Annotated[dict[Code, float | None], Field(json_schema_extra=_CLOSED)]
 
 
 # --- published by company systems -----------------------------------------------------------------------------
@@ -270,7 +275,7 @@ class FollowUpRecorded(EventData):
     outcome: Outcome
     satisfaction: Annotated[int, Field(ge=1, le=5)] | None = None
     flags: tuple[Code, ...]
-    bands: dict[Code, Code]
+    bands: Bands
     """Scale to band, never answers."""
     dropped_reason: Code | None = None
 
@@ -323,4 +328,4 @@ class ReportPublished(EventData):
     month: Month
     report: Code
     published_at: Timestamp
-    figures: dict[Code, float | None]
+    figures: Figures

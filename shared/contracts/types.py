@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+)
 
 from shared.clock import to_millisecond
 
@@ -19,8 +27,46 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:\-]{1,64}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 """A coded value: lower case with hyphens. Free text does not fit, on purpose: none may travel on the bus."""
 
-Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 """A calendar month, `2026-03`."""
+
+
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+EARLIEST = to_millisecond(datetime.fromisoformat("2000-01-01T00:00:00+08:00"))
+"""Nothing that we are told of happened before."""
+LATEST = to_millisecond(datetime.fromisoformat("2200-01-01T00:00:00+08:00"))
+"""No plan reaches so far: half a year can be added to every time, in any zone."""
+
+
+def read_time(text: str) -> datetime:
+    """Read RFC 3339 with an offset, and nothing that only looks like it. A leap second is refused.
+
+    Raises ValueError, whose message does not repeat the text.
+    """
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError("it must be RFC 3339 with an offset")
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise ValueError("there is no such date or time") from None
+
+
+def _instant(value: Any) -> datetime:
+    # One validator rather than pydantic's own, which takes Unix seconds, spaces and times without seconds as well.
+    if isinstance(value, str):
+        value = read_time(value)
+    elif not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError("it must be RFC 3339 with an offset")
+    try:
+        instant = to_millisecond(value)
+    except OverflowError:
+        instant = LATEST
+    if not EARLIEST <= instant < LATEST:
+        raise ValueError("it must lie between the years 2000 and 2199")
+    return instant
 
 
 def write_time(instant: datetime) -> str:
@@ -30,8 +76,8 @@ def write_time(instant: datetime) -> str:
 
 
 Timestamp = Annotated[
-    AwareDatetime,
-    AfterValidator(to_millisecond),
+    datetime,
+    PlainValidator(_instant, json_schema_input_type=AwareDatetime),
     PlainSerializer(write_time, return_type=str, when_used="json"),
 ]
 """An instant: RFC 3339 with offset on the wire, UTC to the millisecond in memory."""
@@ -41,7 +87,12 @@ class Strict(BaseModel):
     """A frozen value that refuses unknown fields, guesses no types and never echoes a refused value."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, validate_by_name=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        allow_inf_nan=False,
     )
 
 
