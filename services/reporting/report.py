@@ -41,6 +41,8 @@ def render(figures: Figures, published_at: datetime | None, policy: Policy) -> s
         as_of=f"{figures.as_of.astimezone(zone):%Y-%m-%d %H:%M}",
         zone=zone.key,
         outcomes=OUTCOMES,
+        outcome_names=[f"column.{name}" for name in OUTCOMES],
+        class_names=[f"class.{group}" for group in GROUPS],
         duties_in_time=_together([duty.in_time for duty in figures.duties]),
         draw=_Drawings(figures),
     )
@@ -109,7 +111,7 @@ class _Drawings:
             (_zh("column.open"), [one.open for one in rows]),
         ]
         labels = [f"{_name('duty', one.rule)} {one.clause}" for one in rows]
-        return _drawn(charts.stacked(labels, series, _zh("chart.duties")))
+        return _drawn(charts.stacked(labels, series, _zh("chart.duties"), width=1160))
 
     def reasons(self) -> Markup:
         reasons = self._f.dropped_reasons
@@ -156,7 +158,7 @@ def _named(kind: str, code: str) -> Markup:
 
 
 def _percent_of(value: float | None) -> float | None:
-    return None if value is None else value * 100
+    return None if value is None else float(_cut(value * 100, 1))
 
 
 def _amount(value: float | None, unit: str = "share") -> str:
@@ -164,7 +166,7 @@ def _amount(value: float | None, unit: str = "share") -> str:
     if value is None:
         return "—"
     if unit == "share":
-        return f"{_cut(value * 100, 1)} %"
+        return f"{_cut(value * 100, 1)}\u202f%"
     return _cut(value, 2) if unit == "points" else f"{_cut(value, 2)} 元"
 
 
