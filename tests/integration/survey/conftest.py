@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.integration.survey.gateway import FakeGateway, fake_gateway
+
 if TYPE_CHECKING:
     from tests.system import System
 

@@ -23,7 +23,9 @@ def _follow_up(given: dict[str, Any]) -> dict[str, Any]:
         "forms": ["questionnaire", "phone"],
     } | {key.rstrip("_"): value for key, value in given.items()}
     body["scheduled_for"] = at(body["scheduled_for"])
-    body.setdefault("complete_by", body["scheduled_for"] + timedelta(days=7, hours=13, minutes=59, seconds=59))
+    body.setdefault(
+        "complete_by", body["scheduled_for"] + timedelta(days=7, hours=13, minutes=59, seconds=59)
+    )
     return body
 
 

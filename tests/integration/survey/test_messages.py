@@ -11,6 +11,7 @@ from tests.builders import at, client_erased, client_status_changed, consent_cha
 from tests.conftest import Start
 from tests.integration.survey.events import due, incident, planned, reminder
 from tests.integration.survey.gateway import FakeGateway
+
 if TYPE_CHECKING:
     from tests.system import System
 
