@@ -15,6 +15,7 @@ from shared.contracts.events import (
     CaseClassified,
     DutyChanged,
     EscalationRequired,
+    FollowUpDue,
     FollowUpPlanned,
     FollowUpRecorded,
     IncidentChanged,
@@ -42,7 +43,9 @@ class ReportingReactions:
     async def read(self, session: Session, events: Sequence[Event]) -> View:
         bodies = [event.data for event in events]
         follow_ups = [
-            one.follow_up_id for one in bodies if isinstance(one, FollowUpPlanned | FollowUpRecorded)
+            one.follow_up_id
+            for one in bodies
+            if isinstance(one, FollowUpPlanned | FollowUpDue | FollowUpRecorded)
         ]
         months = [one.month for one in bodies if isinstance(one, CalendarDue) and one.rule == REPORT_RULE]
         view = View()
@@ -77,7 +80,7 @@ class ReportingReactions:
 
     def decide(self, view: View, event: Event, now: datetime) -> Changes:
         match event.data:
-            case FollowUpPlanned(follow_up_id=key) as data:
+            case FollowUpPlanned(follow_up_id=key) | FollowUpDue(follow_up_id=key) as data:
                 follow_up = view.get(FollowUp, key) or FollowUp(id=key)
                 return Changes(puts=[follow_up.planned(event, data, self._zone)])
             case FollowUpRecorded(follow_up_id=key) as data:

@@ -21,6 +21,7 @@ from shared.contracts.events import (
     CaseStatus,
     DutyChanged,
     EscalationRequired,
+    FollowUpDue,
     FollowUpPlanned,
     FollowUpRecorded,
     Form,
@@ -98,13 +99,15 @@ class FollowUp(Document):
     plan: Plan | None = None
     record: Record | None = None
 
-    def planned(self, event: Event, data: FollowUpPlanned, zone: tzinfo) -> Self:
+    def planned(self, event: Event, data: FollowUpPlanned | FollowUpDue, zone: tzinfo) -> Self:
+        """What is said to be due stands: it settles what was said at one and the same instant before."""
+        change: PlanChange = data.change if isinstance(data, FollowUpPlanned) else "planned"
         told = Plan(
             time=event.time,
-            order=_PLAN_ORDER[data.change],
+            order=_PLAN_ORDER[change],
             source=event.source,
             event_id=event.id,
-            change=data.change,
+            change=change,
             rule=data.rule,
             clause=data.clause,
             case_class=data.case_class,

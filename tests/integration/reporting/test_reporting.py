@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
 
 from shared.contracts.envelope import Event
-from shared.contracts.events import ClientErased
-from tests.integration.reporting.conftest import Stack
+from shared.contracts.events import ReportPublished
+from shared.web.auth import Role
+from tests.builders import client_erased
+from tests.conftest import Start
 from tests.unit.reporting.events import (
     at,
     classified,
     duty,
     escalation,
-    event,
     incident,
     planned,
     recorded,
@@ -40,109 +45,120 @@ def a_month() -> list[Event]:
     ]
 
 
-async def published(stack: Stack) -> list[dict[str, Any]]:
-    """The journal's records of `report-published`."""
-    journal = stack.app.state.runtime.db.get_collection("journal")
-    return [
-        record
-        async for entry in journal.find({"records.topic": "report-published"})
-        for record in entry["records"]
-    ]
+if TYPE_CHECKING:
+    from tests.system import System
 
 
-async def test_events_become_the_figures_of_their_month(stack: Stack) -> None:
-    await stack.publish(*a_month())
+@pytest.fixture
+async def system(stack: Start) -> AsyncIterator[System]:
+    async with stack("reporting", start="2026-04-03 10:00") as system:
+        yield system
 
-    answer = await stack.get("/v1/coverage?month=2026-03")
 
-    assert answer.status_code == 200
-    figures = answer.json()
-    closed, in_counselling = figures["classes"][:2]
+async def get(system: System, path: str, *roles: Role) -> httpx.Response:
+    async with system.client("reporting", *roles) as client:
+        return await client.get(path)
+
+
+async def figures(system: System, query: str) -> Any:
+    return (await get(system, f"/v1/coverage?month={query}", "manager")).json()
+
+
+async def test_events_become_the_figures_of_their_month(system: System) -> None:
+    await system.publish(*a_month())
+
+    told = await figures(system, "2026-03")
+
+    closed, in_counselling = told["classes"][:2]
     assert (closed["due"], closed["completed"], closed["refused"], closed["missed"]) == (3, 1, 1, 1)
     assert closed["rate"]["value"] == 1 / 3
     assert closed["rate_less_refusals"]["value"] == 1 / 2
     assert (closed["clause"], closed["target"], closed["met"]) == ("F37", 0.9, False)
     assert (in_counselling["superseded"], in_counselling["due"]) == (1, 0)
     assert in_counselling["rate"]["value"] is None
-    assert figures["satisfaction"]["mean"] == 4
-    assert figures["flags"] == {"complaint": 1}
-    assert [(one["rule"], one["fulfilled"], one["late"]) for one in figures["duties"]] == [
-        ("handle-5wd", 1, 0)
-    ]
-    assert figures["incidents"]["intervention_in_time"]["value"] == 1
-    assert figures["cases"]["closed"] == 1
-    assert (await stack.get("/v1/coverage?month=2026-02")).json()["classes"][0]["rate"]["value"] is None
+    assert told["satisfaction"]["mean"] == 4
+    assert told["flags"] == {"complaint": 1}
+    assert [(one["rule"], one["fulfilled"], one["late"]) for one in told["duties"]] == [("handle-5wd", 1, 0)]
+    assert told["incidents"]["intervention_in_time"]["value"] == 1
+    assert told["cases"]["closed"] == 1
+    assert (await figures(system, "2026-02"))["classes"][0]["rate"]["value"] is None
 
 
-async def test_a_report_is_published_once_though_its_date_is_told_twice(stack: Stack) -> None:
-    await stack.publish(*a_month())
+async def test_a_report_is_published_once_though_its_date_is_told_twice(system: System) -> None:
+    await system.publish(*a_month())
     due = report_due("2026-03", "2026-04-03")
 
-    await stack.publish(due)
-    await stack.publish(due)
-    await stack.publish(report_due("2026-03", "2026-04-03", nth=1))  # another event, of the same date
-    await stack.publish(report_due("2026-03", "2026-04-03", rule="classification-5th", clause="F15"))
+    await system.publish(due)
+    await system.publish(due)
+    await system.publish(report_due("2026-03", "2026-04-03", nth=1))  # another event, of the same date
+    await system.publish(report_due("2026-03", "2026-04-03", rule="classification-5th", clause="F15"))
 
-    (record,) = await published(stack)
-    assert record["key"] == b"2026-03"
-    assert b'"closed-due":3' in record["value"]
-    assert b'"satisfaction":4' in record["value"]
-    listed = (await stack.get("/v1/reports")).json()
+    (event,) = await system.events("report-published")
+    assert isinstance(event.data, ReportPublished)
+    assert (event.subject, event.data.month, event.data.report) == (
+        "2026-03",
+        "2026-03",
+        "follow-up-analysis",
+    )
+    assert (event.data.figures["closed-due"], event.data.figures["satisfaction"]) == (3, 4)
+    listed = (await get(system, "/v1/reports", "manager")).json()
     assert [item["month"] for item in listed["items"]] == ["2026-03"]
 
 
-async def test_what_is_told_after_publication_changes_the_live_figures_alone(stack: Stack) -> None:
-    await stack.publish(*a_month())
-    await stack.publish(report_due("2026-03", "2026-04-03"))
+async def test_what_is_told_after_publication_changes_the_live_figures_alone(system: System) -> None:
+    await system.publish(*a_month())
+    await system.publish(report_due("2026-03", "2026-04-03"))
 
-    await stack.publish(recorded("f3", "2026-03-12", recorded_at=at("2026-04-03 09:00")))
+    await system.publish(recorded("f3", "2026-03-12", recorded_at=at("2026-04-03 09:00")))
 
-    snapshot = (await stack.get("/v1/reports/2026-03.json")).json()
-    live = (await stack.get("/v1/reports/2026-03.json?live=true")).json()
+    snapshot = (await get(system, "/v1/reports/2026-03.json", "manager")).json()
+    live = (await get(system, "/v1/reports/2026-03.json?live=true", "manager")).json()
     assert snapshot["published_at"] == "2026-04-03T02:00:00Z"
     assert snapshot["figures"]["classes"][0]["completed"] == 1
     assert (live["published_at"], live["figures"]["classes"][0]["completed"]) == (None, 2)
 
 
-async def test_a_batch_holds_its_own_report(stack: Stack) -> None:
+async def test_a_batch_holds_its_own_report(system: System) -> None:
     """The date of the report and the month's last events may come in one batch."""
-    await stack.publish(*a_month(), report_due("2026-03", "2026-04-03"))
+    await system.publish(*a_month(), report_due("2026-03", "2026-04-03"))
 
-    figures = (await stack.get("/v1/reports/2026-03.json")).json()["figures"]
-    assert figures["classes"][0]["due"] == 3
+    report = (await get(system, "/v1/reports/2026-03.json", "manager")).json()
+    assert report["figures"]["classes"][0]["due"] == 3
 
 
-async def test_no_client_id_is_ever_stored(stack: Stack) -> None:
-    erased = ClientErased(client_id="client-f1", requested_at=at("2026-04-02"), by="compliance-1")
-    await stack.publish(*a_month(), event("client-erased", erased, at("2026-04-02")))
+async def test_no_client_id_is_ever_stored(system: System) -> None:
+    """Nothing has to be erased where nothing was kept; what was counted stays counted."""
+    await system.publish(*a_month(), client_erased(client_id="client-f1", requested_at="2026-04-02"))
 
     stored = [
-        str(document) for document in await stack.stored() if not str(document.get("_id")).startswith("in ")
+        document
+        for name in await system.db("reporting").list_collection_names()
+        async for document in system.db("reporting").get_collection(name).find()
     ]
-    assert len(stored) >= 8
-    assert not [document for document in stored if "client-f1" in document]
-    assert (await stack.get("/v1/coverage?month=2026-03")).json()["classes"][0]["completed"] == 1
+    assert len([one for one in stored if not str(one["_id"]).startswith("in ")]) >= 8
+    assert "client-f1" not in str(stored)
+    assert (await figures(system, "2026-03"))["classes"][0]["completed"] == 1
 
 
-async def test_only_those_who_answer_for_the_regime_may_read(stack: Stack) -> None:
+async def test_only_those_who_answer_for_the_regime_may_read(system: System) -> None:
     for path in ("/v1/coverage?month=2026-03", "/v1/reports/2026-03.html", "/v1/reports/2026-03.json"):
-        assert (await stack.get(path, roles=())).status_code == 401
-        assert (await stack.get(path, roles=("counsellor",))).status_code == 403
-        assert (await stack.get(path, roles=("compliance",))).status_code == 200
+        assert (await get(system, path)).status_code == 401
+        assert (await get(system, path, "counsellor")).status_code == 403
+        assert (await get(system, path, "compliance")).status_code == 200
 
 
-async def test_a_month_that_is_none_is_refused(stack: Stack) -> None:
+async def test_a_month_that_is_none_is_refused(system: System) -> None:
     for path in ("/v1/coverage?month=2026-13", "/v1/reports/2026-13.html", "/v1/reports/march.json"):
-        answer = await stack.get(path)
+        answer = await get(system, path, "manager")
         assert answer.status_code == 422
         assert answer.json()["reason"] == "invalid-field"
-    assert (await stack.get("/v1/reports/2026-03.docx")).status_code == 404
+    assert (await get(system, "/v1/reports/2026-03.docx", "manager")).status_code == 404
 
 
-async def test_the_page_is_served_with_a_policy_that_lets_nothing_in(stack: Stack) -> None:
-    await stack.publish(*a_month())
+async def test_the_page_is_served_with_a_policy_that_lets_nothing_in(system: System) -> None:
+    await system.publish(*a_month())
 
-    answer = await stack.get("/v1/reports/2026-03.html")
+    answer = await get(system, "/v1/reports/2026-03.html", "manager")
 
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")

@@ -57,6 +57,12 @@ def planned(
     return event("follow-up-planned", events.FollowUpPlanned(**(said | other)), time)
 
 
+def due(plan: Event, when: str) -> Event:
+    """The follow-up of that plan comes due."""
+    said = plan.data.model_dump(exclude={"change", "reason", "provisional", "amends_plan"})
+    return event("follow-up-due", events.FollowUpDue(**said, template="closed"), at(when))
+
+
 def recorded(key: str, conducted: str, outcome: str = "completed", **other: Any) -> Event:
     said: dict[str, Any] = {
         "follow_up_id": key,

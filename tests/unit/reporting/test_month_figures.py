@@ -22,6 +22,7 @@ from tests.unit.reporting.events import (
     SHANGHAI,
     at,
     classified,
+    due,
     duty,
     escalation,
     incident,
@@ -119,6 +120,16 @@ def test_what_is_superseded_is_not_due() -> None:
     assert (in_counselling.group, in_counselling.superseded, in_counselling.due) == ("in-counselling", 1, 0)
     assert in_counselling.rate.value is None
     assert in_counselling.met is None
+
+
+def test_of_what_was_said_at_one_instant_the_graver_holds_until_the_follow_up_comes_due() -> None:
+    """A time-lapse stands still while much happens: closed and reopened at one instant, for instance."""
+    plan, gone = planned("f1", "2026-03-10"), planned("f1", "2026-03-10", change="superseded")
+    assert plan.time == gone.time
+    for events in ((plan, gone), (gone, plan)):
+        assert closed(figures_of(*events)).superseded == 1
+        told = closed(figures_of(*events, due(plan, "2026-03-08")))
+        assert (told.superseded, told.missed) == (0, 1)
 
 
 def test_what_was_conducted_stays_conducted() -> None:
