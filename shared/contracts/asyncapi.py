@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from shared.contracts.compatibility import resolved
 from shared.contracts.topics import TOPICS
 
 HERE = Path(__file__).parent
@@ -25,7 +26,7 @@ def json_schema(topic: str, version: int) -> dict[str, Any]:
 
 def example(topic: str, version: int) -> Any:
     """The example payload of a version."""
-    return json.loads((HERE / "examples" / f"{topic}.v{version}.json").read_text())
+    return json.loads((HERE / "examples" / f"{topic}.v{version}.json").read_text("utf-8"))
 
 
 _HEADERS = {
@@ -54,7 +55,8 @@ def _channel(name: str) -> dict[str, Any]:
                 "contentType": "application/json",
                 "headers": _HEADERS,
                 "payload": {"schemaFormat": "application/schema+json;version=draft-2020-12"}
-                | {"schema": json_schema(name, version)},
+                # Without references: in here they would be read from the root of the whole document.
+                | {"schema": resolved(json_schema(name, version))},
                 "examples": [{"payload": example(name, version)}],
             }
             for version in topic.versions

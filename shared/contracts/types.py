@@ -8,9 +8,9 @@ from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
+    Field,
     PlainSerializer,
     PlainValidator,
     StringConstraints,
@@ -34,6 +34,10 @@ Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+
+_OnTheWire = Annotated[
+    str, Field(pattern=f"^{_RFC_3339.pattern}$", json_schema_extra={"format": "date-time"})
+]
 
 EARLIEST = to_millisecond(datetime.fromisoformat("2000-01-01T00:00:00+08:00"))
 """Nothing that we are told of happened before."""
@@ -77,7 +81,7 @@ def write_time(instant: datetime) -> str:
 
 Timestamp = Annotated[
     datetime,
-    PlainValidator(_instant, json_schema_input_type=AwareDatetime),
+    PlainValidator(_instant, json_schema_input_type=_OnTheWire),
     PlainSerializer(write_time, return_type=str, when_used="json"),
 ]
 """An instant: RFC 3339 with offset on the wire, UTC to the millisecond in memory."""
