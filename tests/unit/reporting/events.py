@@ -98,7 +98,7 @@ def duty(
 
 
 def incident(key: str, change: str, when: datetime, **other: Any) -> Event:
-    said = {"incident_id": key, "client_id": f"client-{key}", "change": change, "at": when}
+    said: dict[str, Any] = {"incident_id": key, "client_id": f"client-{key}", "change": change, "at": when}
     return event("incident-changed", events.IncidentChanged(**(said | other)), when)
 
 
