@@ -24,6 +24,9 @@ PATH = "/cgi-bin/webhook/send"
 PER_MINUTE = 20
 MAX_BYTES = 2048
 
+KEY = "fake-bot"
+UNLIMITED = 1_000_000_000
+
 Mood = Literal[
     "well",
     "busy",  # HTTP 200 with errcode -1: the real one's "system busy"
@@ -63,6 +66,9 @@ class FakeWeCom:
     mood: Mood = "well"
     per_minute: int = PER_MINUTE
     clock: Callable[[], float] = time.monotonic
+    """Seconds, by which the limit counts."""
+    webhook: str = ""
+    """Where the bot is while it is served, key included."""
     pages: list[ReceivedPage] = field(default_factory=list)
     """Every page taken, in order."""
     attempts: int = 0
@@ -145,20 +151,33 @@ class FakeWeCom:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """The bot on a port of its own; yields the address to post to, without the key."""
+        """The bot on a port of its own; yields the address to post to, with a key."""
         config = uvicorn.Config(self, host, port, lifespan="off", log_level="warning", access_log=False)
         server = _Server(config)
         serving = asyncio.create_task(server.serve())
         try:
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.005)
-            if serving.done():
-                await serving
+            await _until_started(server, serving)
             bound = server.servers[0].sockets[0].getsockname()[1]
-            yield f"http://{host}:{bound}{PATH}"
+            self.webhook = f"http://{host}:{bound}{PATH}?key={KEY}"
+            yield self.webhook
         finally:
             server.should_exit = server.force_exit = True
             await serving
+
+
+@asynccontextmanager
+async def serve_fake_wecom(per_minute: int = UNLIMITED) -> AsyncIterator[FakeWeCom]:
+    """A bot on a port. Without a limit unless one is given: in time-lapse hours of pages pass in a second."""
+    bot = FakeWeCom(per_minute=per_minute)
+    async with bot.serve():
+        yield bot
+
+
+async def _until_started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    while not server.started:
+        if serving.done():
+            await serving
+        await asyncio.sleep(0.005)
 
 
 class _Server(uvicorn.Server):
@@ -172,7 +191,7 @@ async def _body(receive: Receive) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body
 

@@ -49,7 +49,7 @@ def build(
     base = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
     links = Links(master_key(key), base, settings.page_link_valid)
     composer = Composer(links, settings.client_url, chain)
-    dispatcher = Dispatcher(read_roster(settings.roster_file), settings.crisis_channels, http)
+    dispatcher = Dispatcher(read_roster(settings.roster_file), settings.fallback(), http)
     keeper = Keeper(runtime.journal, store, runtime.dead_letters, chain, clock, progress)
     pager = Pager(store, keeper, dispatcher, composer, chain, clock, progress)
     flags = FlagReader(settings, pager, clock, progress)

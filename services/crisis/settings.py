@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from services.crisis.roster import Address
+from services.crisis.roster import Address, WeComAddress
 from shared.settings import Settings
 
 
@@ -20,6 +20,8 @@ class CrisisSettings(Settings):
     """YAML with the people who can be paged: their roles and channels. Unset: every page goes to `crisis_channels`."""
     crisis_channels: tuple[Address, ...] = ()
     """JSON list of channels that get what reaches nobody else: `[{"kind": "wecom", "url": "https://..."}]`."""
+    wecom_webhooks: SecretStr = SecretStr("")
+    """The same for WeCom bots alone: their addresses, keys included, separated by commas."""
     client_url: str = ""
     """Link from a page to the company's own record of the client; `{client_id}` is filled in."""
     heartbeat_url: SecretStr | None = None
@@ -28,3 +30,8 @@ class CrisisSettings(Settings):
     """How long the link to acknowledge in a message can be used."""
     page_timeout: float = 5.0
     """Seconds that a provider has for its answer."""
+
+    def fallback(self) -> tuple[Address, ...]:
+        """The channels that get what reaches nobody else, first choice first."""
+        bots = [url.strip() for url in self.wecom_webhooks.get_secret_value().split(",") if url.strip()]
+        return (*(WeComAddress(url=SecretStr(url)) for url in bots), *self.crisis_channels)
