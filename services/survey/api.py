@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 
 from services.survey.conducting import Conducting
+from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import MOST_ATTEMPTS, FollowUp
 from services.survey.domain.messages import Notice
@@ -89,6 +90,11 @@ class WorkItem(BaseModel):
     rule: str
     clause: str
     case_class: CaseClass
+    service: str | None
+    counsellor_id: str | None
+    sessions: int | None
+    attention: str | None
+    """Why the case is in key attention, where it is."""
     scheduled_for: Timestamp
     complete_by: Timestamp
     overdue: bool
@@ -148,13 +154,17 @@ def routes(store: Store, conducting: Conducting, clock: Clock, policy: Policy) -
         now = clock.now()
         found = await store.to_do(now, read_cursor(after), limit + 1)
         clients = await store.clients([one.client_id for one in found])
+        cases = await store.cases([one.case_id for one in found if one.case_id])
         page = found[:limit]
         more = write_cursor(page[-1].complete_by, page[-1].id) if len(found) > limit else None
         to = ["role:operations", f"staff:{staff_id(who.subject)}"]
         notices = await store.notices(to, now - NOTICES_KEPT, MOST_NOTICES) if after is None else []
         calls = policy.switches.call_attempts
         return Worklist(
-            items=[_item(one, clients.get(one.client_id), now, calls) for one in page],
+            items=[
+                _item(one, clients.get(one.client_id), cases.get(one.case_id or ""), now, calls)
+                for one in page
+            ],
             notices=[_notice(one) for one in notices],
             next=more,
         )
@@ -201,16 +211,23 @@ def routes(store: Store, conducting: Conducting, clock: Clock, policy: Policy) -
 
     async def shown(follow_up: FollowUp) -> WorkItem:
         client = await store.one(Client, follow_up.client_id)
-        return _item(follow_up, client, clock.now(), policy.switches.call_attempts)
+        case = await store.one(Case, follow_up.case_id) if follow_up.case_id else None
+        return _item(follow_up, client, case, clock.now(), policy.switches.call_attempts)
 
     return router
 
 
-def _item(follow_up: FollowUp, client: Client | None, now: datetime, calls: int) -> WorkItem:
+def _item(
+    follow_up: FollowUp, client: Client | None, case: Case | None, now: datetime, calls: int
+) -> WorkItem:
     made = len(follow_up.attempts)
     return WorkItem(
         **follow_up.model_dump(include=set(WorkItem.model_fields) - {"attempts"}),
         follow_up_id=follow_up.id,
+        service=case.service if case else None,
+        counsellor_id=case.counsellor_id if case else None,
+        sessions=case.sessions if case else None,
+        attention=case.attention if case else None,
         overdue=now > follow_up.complete_by,
         attempts=made,
         attempts_left=MOST_ATTEMPTS - made,

@@ -49,7 +49,9 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
     erased = asyncio.Event()
     _react(runtime, SurveyReactions(store, links, policy.switches.work_begins_before), [sender.wake, erased])
     runtime.run("messages", sender.run)
-    runtime.run("erasures", lambda: carry_out(runtime.db, runtime.vault, erased))
+    runtime.run(
+        "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("survey"))
+    )
     line = CrisisLine(_crisis(settings), settings.crisis_patience_seconds, progress)
     conducting = Conducting(
         store, runtime.journal, runtime.vault, clock, policy, forms, line, sender.wake.set

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from services.survey.domain import clients, follow_ups, messages, staff
+from services.survey.domain import cases, clients, follow_ups, messages, staff
+from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import FollowUp
 from services.survey.domain.links import Links
@@ -16,6 +17,7 @@ from services.survey.domain.staff import StaffMember
 from services.survey.store import Store
 from shared.contracts.envelope import Event, Refused
 from shared.contracts.events import (
+    CaseClassified,
     ClientErased,
     ClientStatusChanged,
     ConsentChanged,
@@ -50,6 +52,8 @@ class SurveyReactions:
                 return self._follow_up(view, event, data, now)
             case ReminderDue() as data:
                 return _reminder(view, data, now)
+            case CaseClassified() as data:
+                return Changes(puts=[cases.classified(view.get(Case, data.case_id), data)])
             case StaffUpdated() as data:
                 return Changes(puts=[staff.updated(view.get(StaffMember, data.staff_id), event, data)])
             case ConsentChanged() as data:
@@ -123,7 +127,7 @@ def dropped_with(view: View, follow_up: FollowUp, now: datetime) -> Changes:
 def _erase(view: View, client_id: str) -> Changes:
     """Nothing about the client stays but the mark that keeps late events out; the data key goes next."""
     found: list[Document] = []
-    for kind in (FollowUp, Message, Notice, Response, Sheet):
+    for kind in (Case, FollowUp, Message, Notice, Response, Sheet):
         found += [one for one in view.all(kind) if getattr(one, "client_id", None) == client_id]
     client = view.get(Client, client_id)
     return Changes(puts=[Erasure(id=client_id)], removals=[*found, *([client] if client else [])])

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pymongo import ReturnDocument
 
+from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import FollowUp
 from services.survey.domain.messages import Message, Notice
@@ -16,6 +17,7 @@ from services.survey.domain.records import Sheet
 from services.survey.domain.staff import StaffMember
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
+    CaseClassified,
     ClientErased,
     ClientStatusChanged,
     ConsentChanged,
@@ -52,7 +54,7 @@ class Store:
         notices = self._db.get_collection(Notice.collection)
         await notices.create_index([("to", 1), ("at", 1)])
         await notices.create_index("client_id")
-        for kind in (Response, Sheet):
+        for kind in (Case, Response, Sheet):
             await self._db.get_collection(kind.collection).create_index("client_id")
         await self._db.get_collection("access_log").create_index([("at", -1), ("_id", -1)])
 
@@ -76,6 +78,9 @@ class Store:
         if erased:
             await self._load_everything_of(session, view, erased)
         await self._load_by_follow_up(session, view, events)
+        cases = [event.data.case_id for event in events if isinstance(event.data, CaseClassified)]
+        if cases:
+            await self._load(session, view, Case, {"_id": {"$in": cases}})
         staff = [event.data.staff_id for event in events if isinstance(event.data, StaffUpdated)]
         if staff:
             await self._load(session, view, StaffMember, {"_id": {"$in": staff}})
@@ -104,7 +109,7 @@ class Store:
 
     async def _load_everything_of(self, session: Session, view: View, clients: set[str]) -> None:
         of_them = {"client_id": {"$in": list(clients)}}
-        for kind in (FollowUp, Message, Notice, Response, Sheet):
+        for kind in (Case, FollowUp, Message, Notice, Response, Sheet):
             await self._load(session, view, kind, of_them)
 
     async def about(self, session: Session, follow_up_id: str) -> View:
@@ -165,6 +170,10 @@ class Store:
     async def clients(self, ids: Sequence[str]) -> dict[str, Client]:
         found = self._db.get_collection(Client.collection).find({"_id": {"$in": list(ids)}})
         return {stored["_id"]: Client.model_validate(stored) async for stored in found}
+
+    async def cases(self, ids: Sequence[str]) -> dict[str, Case]:
+        found = self._db.get_collection(Case.collection).find({"_id": {"$in": list(ids)}})
+        return {stored["_id"]: Case.model_validate(stored) async for stored in found}
 
     async def accesses(self, before: tuple[datetime, str] | None, limit: int) -> list[dict[str, Any]]:
         """The access log, newest first."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
 import structlog
@@ -23,14 +25,23 @@ class Erasure(Document):
     key_destroyed: bool = False
 
 
-async def carry_out(db: Database, vault: Vault, wake: asyncio.Event) -> None:
-    """Destroy the data keys of erased clients, for ever: those left by a crash first, then whenever woken."""
+async def carry_out(
+    db: Database,
+    vault: Vault,
+    wake: asyncio.Event,
+    busy: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> None:
+    """Destroy the data keys of erased clients, for ever: those left by a crash first, then whenever woken.
+
+    `busy` is entered while keys are being destroyed, so that "caught up" includes them.
+    """
     erasures = db.get_collection(Erasure.collection)
     while True:
         wake.clear()
-        async for stored in erasures.find({"key_destroyed": False}):
-            await vault.destroy(stored["_id"])
-            await erasures.update_one({"_id": stored["_id"]}, {"$set": {"key_destroyed": True}})
-            log.info("a client's data key was destroyed")
+        with busy():
+            async for stored in erasures.find({"key_destroyed": False}):
+                await vault.destroy(stored["_id"])
+                await erasures.update_one({"_id": stored["_id"]}, {"$set": {"key_destroyed": True}})
+                log.info("a client's data key was destroyed")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(wake.wait(), 30)

@@ -56,3 +56,21 @@ def reminder(what: str = "questionnaire-invitation", time: When = "2026-03-17 10
 def incident(change: str, time: When = "2026-03-16 10:00", **given: Any) -> Event:
     body = {"incident_id": "incident-1", "client_id": "client-1", "change": change, "at": at(time)} | given
     return event("incident-changed", body, time=time, source="/aftercare/crisis")
+
+
+def classified(revision: int = 1, **given: Any) -> Event:
+    body: dict[str, Any] = {
+        "case_id": "case-1",
+        "client_id": "client-1",
+        "revision": revision,
+        "class": "closed",
+        "status": "closed",
+        "session_ends": [],
+        "service": "stress",
+        "consents": {"follow-up": True, "scales": False, "recording": False, "employer-sharing": False},
+        "as_of": at("2026-03-02 09:00"),
+        "cause": "case-closed",
+    } | given
+    return event(
+        "case-classified", body, time=at("2026-03-02 09:00"), id=f"c{revision}", source="/aftercare/intake"
+    )

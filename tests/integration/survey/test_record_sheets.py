@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.builders import at, client_erased, consent_changed, staff_updated
-from tests.integration.survey.events import due, incident, planned
+from tests.integration.survey.events import classified, due, incident, planned
 
 if TYPE_CHECKING:
     from tests.system import System
@@ -278,7 +278,7 @@ async def test_the_worklist_has_todays_and_overdue_work_oldest_deadline_first(su
         planned(follow_up_id="not-yet-due"),
     )
     await survey.publish(consent_changed(client_id="client-2", changed_at="2026-03-16 10:00"))
-    await survey.publish(incident("opened"))
+    await survey.publish(incident("opened"), classified(2, counsellor_id="counsellor-9"), classified(1))
     assert (await record(survey, sheet(), key="done")).status_code == 200
 
     async with survey.client("survey", "operations") as http:
@@ -290,6 +290,7 @@ async def test_the_worklist_has_todays_and_overdue_work_oldest_deadline_first(su
     assert today["forms"] == ["questionnaire", "phone"]
     assert today["template"] == "closed"
     assert today["incident_open"] is True
+    assert (today["service"], today["counsellor_id"]) == ("stress", "counsellor-9")
     assert second["next"] is None
 
 
