@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import httpx
 import structlog
 from fastapi import FastAPI
+from faststream.kafka.annotations import KafkaMessage
 from pymongo.errors import PyMongoError
 
 from services.crisis.api import routes
@@ -95,7 +95,7 @@ def _react(
         runtime.progress,
     )
 
-    async def on_batch(message: Any) -> None:
+    async def on_batch(message: KafkaMessage) -> None:
         with runtime.progress.busy(SERVICE):
             await loop.on_batch(message)
             try:
