@@ -33,7 +33,7 @@ class Recorder:
         self._settings = settings
         self._clock = clock
         self._progress = progress
-        self._consumer = AIOKafkaConsumer(
+        self.consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap_servers.split(","),
             fetch_max_wait_ms=settings.kafka_max_wait_ms,
             auto_offset_reset="earliest",
@@ -43,15 +43,15 @@ class Recorder:
 
     async def __aenter__(self) -> Recorder:
         names = {self._settings.topic(name) for name in [*TOPICS, *map(dead_letter_topic, SERVICES)]}
-        await self._consumer.start()
-        await self._consumer._client.force_metadata_update()
+        await self.consumer.start()
+        await self.consumer._client.force_metadata_update()
         partitions = [
             TopicPartition(name, partition)
             for name in names
-            for partition in self._consumer.partitions_for_topic(name) or {0}
+            for partition in self.consumer.partitions_for_topic(name) or {0}
         ]
-        self._consumer.assign(partitions)
-        await self._consumer.seek_to_beginning(*partitions)
+        self.consumer.assign(partitions)
+        await self.consumer.seek_to_beginning(*partitions)
         self._progress.reads(GROUP, names)
         self._task = asyncio.create_task(self._read(), name=GROUP)
         return self
@@ -61,12 +61,13 @@ class Recorder:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._consumer.stop()
+        await self.consumer.stop()
 
     async def _read(self) -> None:
         while True:
-            batches = await self._consumer.getmany(timeout_ms=1_000, max_records=1_000)
+            batches = await self.consumer.getmany(timeout_ms=1_000, max_records=1_000)
             for place, records in batches.items():
+                self._progress.taken(GROUP, place.topic, place.partition, records[-1].offset + 1)
                 for record in records:
                     self._take(place.topic, record)
                 self._progress.committed(GROUP, place.topic, place.partition, records[-1].offset + 1)

@@ -25,8 +25,9 @@ from typing import Annotated, Any
 import typer
 
 from aftercare.engines import EngineMissing, Engines, embedded_engines
-from aftercare.fake_wecom import serve_fake_wecom
-from aftercare.recorder import Recorder
+from aftercare.fake_wecom import FakeWeCom
+from aftercare.gate import FetchGate
+from aftercare.recorder import GROUP, Recorder
 from aftercare.stack import Stack, embedded_settings, running_stack
 from aftercare.staff import AbsentStaff, DiligentStaff, SimulationFailed
 from aftercare.timelapse import Delivery, Staff, TimeLapse, delivery
@@ -165,6 +166,7 @@ class Run:
     outcome: Outcome
     timelapse: TimeLapse
     staff: Staff
+    bot: FakeWeCom
 
 
 StaffMaker = Callable[[Stack, Publisher, Policy], DiligentStaff | AbsentStaff]
@@ -176,9 +178,11 @@ async def prepared(
 ) -> AsyncIterator[Run]:
     """Engines, services, recorder and staff for a run that begins at `start`; all ended with the block."""
     clock, progress = VirtualClock(start), Progress()
-    async with _engines() as engines, serve_fake_wecom() as bot:
+    bot = FakeWeCom(clock=lambda: clock.now().timestamp())
+    async with _engines() as engines, bot.serve() as address:
         common = embedded_settings(engines, "simulation", namespace) | _external(engines)
-        settings = {"crisis": {"wecom_webhooks": bot.webhook}, **(own or {})}
+        channel = {"kind": "wecom", "url": f"{address}?key=simulation"}
+        settings = {"crisis": {"crisis_channels": [channel]}, **(own or {})}
         async with running_stack(clock, progress, common, settings, SERVICES) as stack:
             publisher = Publisher(stack.settings["intake"], progress)
             outcome = Outcome()
@@ -186,9 +190,10 @@ async def prepared(
             async with Recorder(stack.settings["intake"], clock, progress) as recorder:
                 recorder.listeners += [outcome.note, staff.note]
                 await publisher.start()
+                progress.follower = FetchGate(progress, [*stack.consumers(), (GROUP, recorder.consumer)])
                 try:
                     timelapse = TimeLapse(clock, progress, publisher, recorder, staff)
-                    yield Run(stack, recorder, outcome, timelapse, staff)
+                    yield Run(stack, recorder, outcome, timelapse, staff, bot)
                 finally:
                     await publisher.stop()
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+from aiokafka import AIOKafkaConsumer
 from fastapi import FastAPI
 
 from aftercare.engines import Engines
@@ -22,6 +23,7 @@ from shared.messaging.bus import create_topics
 from shared.messaging.progress import Progress
 from shared.settings import Settings
 from shared.web.auth import Role, issue_token
+from shared.web.service import Runtime
 
 PORTS = {"intake": 8001, "scheduler": 8002, "survey": 8003, "crisis": 8004, "reporting": 8005}
 
@@ -84,6 +86,11 @@ class Stack:
             base_url=f"http://{service}",
             headers={"Authorization": f"Bearer {token}"} if roles else {},
         )
+
+    def consumers(self) -> list[tuple[str, AIOKafkaConsumer]]:
+        """The consumers of all services, each with its group."""
+        runtimes: list[Runtime] = [app.state.runtime for app in self.apps.values()]
+        return [(group, one) for runtime in runtimes for group, one in runtime.consumers() if one]
 
 
 @asynccontextmanager

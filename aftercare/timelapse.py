@@ -134,7 +134,8 @@ class TimeLapse:
         left = list(due)
         while left:
             seen: set[str] = set()
-            now, later = [], []
+            now: list[Delivery] = []
+            later: list[Delivery] = []
             for item in left:
                 (later if item.about in seen else now).append(item)
                 seen.add(item.about)

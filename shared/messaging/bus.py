@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import TopicPartition as Place
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, TopicPartition
@@ -20,6 +22,8 @@ from shared.contracts.envelope import Event
 from shared.contracts.topics import SERVICES, TOPICS, dead_letter_topic
 from shared.messaging.progress import Progress
 from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Outgoing:
         return cls(event.topic, event.subject.encode(), event.data.to_json(), tuple(event.headers()))
 
 
-def _connection(settings: Settings) -> dict[str, Any]:
+def connection(settings: Settings) -> dict[str, Any]:
+    """How a client of aiokafka reaches the bus, as keyword arguments."""
     options: dict[str, Any] = {"bootstrap_servers": settings.kafka_bootstrap_servers.split(",")}
     if settings.kafka_username and settings.kafka_password:
         options |= {
@@ -78,7 +83,7 @@ class Publisher:
     async def start(self) -> None:
         """Connect. Raises aiokafka.errors.KafkaConnectionError when no broker answers."""
         producer = AIOKafkaProducer(
-            **_connection(self._settings),
+            **connection(self._settings),
             acks="all",
             enable_idempotence=self._settings.kafka_idempotence,
             linger_ms=0,
@@ -138,7 +143,7 @@ async def create_topics(settings: Settings) -> list[str]:
         )
         for service in SERVICES
     ]
-    admin = AIOKafkaAdminClient(**_connection(settings))
+    admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -164,6 +169,22 @@ def build_broker(settings: Settings) -> KafkaBroker:
         security=_security(settings),
         logger=None,
     )
+
+
+async def commit(message: KafkaMessage, ends: Mapping[tuple[str, int], int]) -> None:
+    """Commit the offsets of a batch, `(topic, partition)` to the offset after its last record.
+
+    A commit that fails (the partition went to another replica) is harmless: whoever reads the records again
+    recognises them.
+    """
+    consumer = message.consumer
+    assert isinstance(consumer, AIOKafkaConsumer)
+    try:
+        await consumer.commit(
+            {Place(topic, partition): offset for (topic, partition), offset in ends.items()}
+        )
+    except KafkaError as error:
+        log.warning("offsets could not be committed", error=type(error).__name__)
 
 
 async def _without_headers(

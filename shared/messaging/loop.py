@@ -29,7 +29,7 @@ from motor.motor_asyncio import AsyncIOMotorClientSession
 from shared.clock import Clock
 from shared.contracts.envelope import Event, Refused, parse_record
 from shared.contracts.topics import TOPICS
-from shared.messaging.bus import Outgoing
+from shared.messaging.bus import Outgoing, commit
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.progress import Progress
 from shared.mongo.documents import Changes, View
@@ -95,6 +95,9 @@ class ReactionLoop:
         """Settle a batch and commit its offsets, or put it back."""
         records: tuple[ConsumerRecord, ...] = message.raw_message
         self.started_at = time.monotonic()
+        ends = {(record.topic, record.partition): record.offset + 1 for record in records}
+        for (topic, partition), offset in ends.items():
+            self._progress.taken(self.group, topic, partition, offset)
         with self._progress.busy(self.service), metrics.BATCH_SECONDS.labels(self.service).time():
             try:
                 await self.settle(records)
@@ -105,12 +108,14 @@ class ReactionLoop:
                 if not is_transient(error):
                     log.exception("a batch could not be settled", service=self.service)
                 await self._put_back(message, error)
+                for topic, partition in ends:
+                    self._progress.put_back(self.group, topic, partition)
                 return
             finally:
                 self.started_at = None
-            await message.ack()
-            for record in records:
-                self._progress.committed(self.group, record.topic, record.partition, record.offset + 1)
+            await commit(message, ends)
+            for (topic, partition), offset in ends.items():
+                self._progress.committed(self.group, topic, partition, offset)
             self._delay = 0.1
 
     async def settle(self, records: Sequence[ConsumerRecord]) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -20,10 +21,21 @@ class Stuck(RuntimeError):
     """A stack did not catch up in time; the message names who is behind."""
 
 
+class Follower(Protocol):
+    """Hears of every movement: time-lapse uses it to fetch only where there is something to fetch."""
+
+    def produced(self, place: Place, end: int) -> None: ...
+
+    def taken(self, group: str, place: Place, position: int) -> None: ...
+
+    def put_back(self, group: str, place: Place) -> None: ...
+
+
 class Progress:
     """The offsets and the work under way of one process."""
 
     def __init__(self) -> None:
+        self.follower: Follower | None = None
         self._ends: dict[Place, int] = {}
         self._committed: dict[str, dict[Place, int]] = {}
         self._reads: dict[str, frozenset[str]] = {}
@@ -46,11 +58,24 @@ class Progress:
         """The broker took a record at `offset`."""
         place = (topic, partition)
         self._ends[place] = max(self._ends.get(place, 0), offset + 1)
+        if self.follower:
+            self.follower.produced(place, self._ends[place])
         self._move()
+
+    def taken(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """The group has fetched everything before `offset`."""
+        if self.follower:
+            self.follower.taken(group, (topic, partition), offset)
+
+    def put_back(self, group: str, topic: str, partition: int) -> None:
+        """The group will fetch again what it took from this partition."""
+        if self.follower:
+            self.follower.put_back(group, (topic, partition))
 
     def committed(self, group: str, topic: str, partition: int, offset: int) -> None:
         """The group has settled everything before `offset`."""
         self._committed.setdefault(group, {})[topic, partition] = offset
+        self.taken(group, topic, partition, offset)
         self._move()
 
     @contextmanager
@@ -63,6 +88,10 @@ class Progress:
         finally:
             self._busy[who] -= 1
             self._move()
+
+    def ends(self) -> dict[Place, int]:
+        """The end offset of every partition that this process has published to."""
+        return dict(self._ends)
 
     def behind(self) -> list[str]:
         """Who is not caught up, and by how much; empty when all are."""

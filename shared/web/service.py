@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -67,7 +68,7 @@ class Runtime:
         self._later: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._at_once: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._subscribers: list[Any] = []
+        self._subscribers: list[tuple[str, Any]] = []
 
     def react(
         self,
@@ -97,9 +98,8 @@ class Runtime:
         max_wait_ms: int | None = None,
     ) -> None:
         """Read topics with a handler of one's own."""
-        self._subscribers.append(
-            subscribe(self.broker, self.settings, group, topics, handler, max_wait_ms=max_wait_ms)
-        )
+        subscriber = subscribe(self.broker, self.settings, group, topics, handler, max_wait_ms=max_wait_ms)
+        self._subscribers.append((group, subscriber))
         self.progress.reads(group, [self.settings.topic(topic) for topic in topics])
 
     def run(self, name: str, task: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:
@@ -172,6 +172,10 @@ class Runtime:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
 
+    def consumers(self) -> list[tuple[str, AIOKafkaConsumer | None]]:
+        """Each consumer group's own consumer; None while it is not connected."""
+        return [(group, subscriber.consumer) for group, subscriber in self._subscribers]
+
     def alive(self) -> dict[str, bool]:
         """Whether each background task runs and the loop moves or waits for a dependency."""
         checks = {
@@ -185,7 +189,7 @@ class Runtime:
 
     async def reachable(self) -> dict[str, bool]:
         """Whether the bus, the database and a share of the partitions are there."""
-        consumers = [subscriber.consumer for subscriber in self._subscribers]
+        consumers = [consumer for _, consumer in self.consumers()]
         return {
             "database": await self._database_answers(),
             "bus": self.publisher.connected and all(consumer is not None for consumer in consumers),
