@@ -184,9 +184,9 @@ def routes(store: Store, conducting: Conducting, clock: Clock, policy: Policy) -
         if found is None:
             raise Problem(404, "no-record", "this follow-up has no record sheet")
         answers = {
-            key: list(value) if isinstance(value, tuple) else value for key, value in found["answers"].items()
+            key: list(value) if isinstance(value, tuple) else value for key, value in found.answers.items()
         }
-        return OpenedRecord(**_recorded(found["sheet"]), notes=found["notes"], answers=answers)
+        return OpenedRecord(**_recorded(found.sheet), notes=found.notes, answers=answers)
 
     @router.post("/follow-ups/{follow_up_id}/prepared", summary="All preparation is done (F52)")
     async def prepared(follow_up_id: Id, who: Operations) -> WorkItem:

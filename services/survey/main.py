@@ -10,10 +10,12 @@ from fastapi import FastAPI
 from faststream.kafka.annotations import KafkaMessage
 
 from services.survey import api, pages
-from services.survey.conducting import Conducting, CrisisLine
+from services.survey.answering import Answering, Answers
+from services.survey.conducting import Conducting
 from services.survey.domain import questionnaire
 from services.survey.domain.follow_ups import FollowUp
 from services.survey.domain.links import Links
+from services.survey.ending import Committing, CrisisLine
 from services.survey.gateway import Sender
 from services.survey.reactions import SurveyReactions
 from services.survey.settings import SurveySettings
@@ -53,12 +55,12 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("survey"))
     )
     line = CrisisLine(_crisis(settings), settings.crisis_patience_seconds, progress)
-    conducting = Conducting(
-        store, runtime.journal, runtime.vault, clock, policy, forms, line, sender.wake.set
-    )
+    committing = Committing(runtime.journal, line, sender.wake.set)
+    conducting = Conducting(store, committing, runtime.vault, clock, policy)
+    answering = Answering(store, committing, Answers(runtime.vault), clock, forms)
     app = create_app(runtime, "Aftercare survey")
     app.include_router(api.routes(store, conducting, clock, policy))
-    app.include_router(pages.routes(pages.Pages(links, settings.help_file), conducting))
+    app.include_router(pages.routes(pages.Pages(links, settings.help_file), answering))
     return app
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -17,14 +17,17 @@ import jinja2
 import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import Field
 from pymongo.errors import PyMongoError
 
-from services.survey.conducting import Conducting, Visit
+from services.survey.answering import Answering, Visit
 from services.survey.domain import questionnaire
 from services.survey.domain.links import Links, Opening
 from services.survey.domain.questionnaire import InvalidAnswer, Question
+from services.survey.ending import Unavailable
 from shared.contracts.types import Code, Strict
+from shared.mongo.encryption import Sealed
 from shared.policy.reading import read
 from shared.web.problems import Problem
 from shared.web.texts import LANGUAGES, Language, choose, text
@@ -104,13 +107,15 @@ class Pages:
         return self.page("help", language, lines=self.help, stopped=stopped, told=told)
 
 
-def routes(pages: Pages, conducting: Conducting) -> APIRouter:
+def routes(pages: Pages, answering: Answering) -> APIRouter:
     """The pages behind an invitation link, and the help page that needs none."""
-    router = APIRouter(tags=["questionnaire"], default_response_class=HTMLResponse)
+    router = APIRouter(
+        tags=["questionnaire"], default_response_class=HTMLResponse, route_class=_never_bare(pages)
+    )
 
     async def visited(token: str) -> Visit:
         invitation = pages.links.read(token)
-        visit = await conducting.visit(invitation) if invitation else None
+        visit = await answering.visit(invitation) if invitation else None
         if visit is None:
             raise _NoSuchLink
         return visit
@@ -190,15 +195,15 @@ def routes(pages: Pages, conducting: Conducting) -> APIRouter:
                 answer = question.read(given)
             except InvalidAnswer as problem:
                 return question_page(visit, question, token, language, str(problem))
-            opening = await conducting.answered(visit.follow_up.id, question, answer)
-        except PyMongoError:
+            opening = await answering.answered(visit.follow_up, question, answer)
+        except (PyMongoError, Unavailable):
             # F58: whoever has just told of danger gets help, whatever else is broken.
             if key == questionnaire.RISK and given and given != [questionnaire.NO_RISK]:
                 log.exception("a sign of danger could not be stored")
                 return pages.help_page(language, stopped=True, told=False)
             raise
         if opening != "open":
-            return pages.go(f"/s/{token}", language)
+            return closed(opening, language)  # at once: the help page must not need one more reading
         upcoming = questionnaire.next_question(visit.asked, {**visit.answers, key: answer})
         return pages.go(f"/s/{token}/q/{upcoming.id}" if upcoming else f"/s/{token}/send", language)
 
@@ -219,7 +224,7 @@ def routes(pages: Pages, conducting: Conducting) -> APIRouter:
     async def send(token: str, lang: str = "zh") -> Response:
         visit = await _or_none(visited(token))
         if visit and visit.opening == "open":
-            await conducting.finished(visit.follow_up.id)
+            await answering.finished(visit.follow_up.id)
         return pages.go(f"/s/{token}", choose(lang))
 
     @router.get("/s/{token}/stop", summary="The ways to stop")
@@ -234,17 +239,40 @@ def routes(pages: Pages, conducting: Conducting) -> APIRouter:
     async def refuse(token: str, lang: str = "zh") -> Response:
         visit = await _or_none(visited(token))
         if visit:
-            await conducting.refused(visit.follow_up.id, withdraw=False)
+            await answering.refused(visit.follow_up.id, withdraw=False)
         return pages.go(f"/s/{token}", choose(lang))
 
     @router.post("/s/{token}/withdraw", summary="No follow-ups any more (F10)")
     async def withdraw(token: str, lang: str = "zh") -> Response:
         visit = await _or_none(visited(token))
         if visit:
-            await conducting.refused(visit.follow_up.id, withdraw=True)
+            await answering.refused(visit.follow_up.id, withdraw=True)
         return pages.go(f"/s/{token}", choose(lang))
 
     return router
+
+
+def _never_bare(pages: Pages) -> type[APIRoute]:
+    """Routes that answer a client with a page even when the database is away, not with a problem document."""
+
+    class Route(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                try:
+                    return await handle(request)
+                except (PyMongoError, Unavailable) as error:
+                    log.warning("a page waits for the database", error=type(error).__name__)
+                    return pages.page(
+                        "closed", choose(request.query_params.get("lang")), 503, how="unavailable"
+                    )
+                except (Problem, Sealed):  # erased between two taps
+                    return pages.page("closed", choose(request.query_params.get("lang")), 404, how="unknown")
+
+            return guarded
+
+    return Route
 
 
 class _NoSuchLink(Exception):

@@ -46,6 +46,17 @@ class Browser:
         [element, *_] = await self.find(css)
         await self._call("POST", f"/element/{element}/click", {})
 
+    async def press(self, css: str) -> None:
+        """Click on what leads to another page, and wait until that one is there."""
+        before = await self.find("html")
+        await self.click(css)
+        async with asyncio.timeout(20):
+            while await self.find("html") == before or not await self._complete():  # noqa: ASYNC110 - a browser offers no event
+                await asyncio.sleep(0.02)
+
+    async def _complete(self) -> bool:
+        return bool(await self.script("return document.readyState === 'complete'"))
+
     async def text(self, css: str = "body") -> str:
         [element, *_] = await self.find(css)
         return str(await self._call("GET", f"/element/{element}/text"))
