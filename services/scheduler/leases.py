@@ -7,18 +7,21 @@ firing is one transaction with deterministic ids, and the second one finds the i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import uuid
 from datetime import UTC, datetime, timedelta
 
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from services.scheduler.domain.agenda import SLOTS
 from shared.mongo.client import Database
 
 LEASE = timedelta(seconds=15)
 RENEW_SECONDS = 5.0
+RELEASE_SECONDS = 2.0
+"""An end does not wait longer than this for a database that is away: the leases run out by themselves."""
 
 
 class SlotLeases:
@@ -62,12 +65,17 @@ class SlotLeases:
         return bool(taken["owner"] == self.owner)
 
     async def keep(self) -> None:
-        """Renew for ever."""
-        while True:
-            await self.renew()
-            await asyncio.sleep(RENEW_SECONDS)
+        """Renew for ever; give everything back at a planned end."""
+        try:
+            while True:
+                await self.renew()
+                await asyncio.sleep(RENEW_SECONDS)
+        finally:
+            with contextlib.suppress(PyMongoError, TimeoutError):
+                await asyncio.wait_for(self.release(), RELEASE_SECONDS)
 
     async def release(self) -> None:
-        """Give everything back at a planned end, so that others need not wait for the leases to run out."""
+        """Give everything back, so that others need not wait for the leases to run out."""
+        self.mine = []
         await self._leases.update_many({"owner": self.owner}, {"$set": {"until": datetime.now(UTC)}})
         await self._replicas.delete_one({"_id": self.owner})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from services.scheduler.domain import dates, duties, reminders
+from services.scheduler.domain import consent, dates, duties, reminders
 from services.scheduler.domain.agenda import (
     AnyItem,
     Date,
@@ -15,8 +16,10 @@ from services.scheduler.domain.agenda import (
     KnownCase,
     KnownClient,
     Reminder,
+    Resolved,
     name_of,
 )
+from services.scheduler.domain.consent import Word
 from services.scheduler.domain.duties import Happening
 from services.scheduler.domain.planning import (
     Change,
@@ -34,6 +37,7 @@ from shared.contracts.events import (
     CaseClassified,
     ClientErased,
     ClientStatusChanged,
+    ConsentChanged,
     DutyChanged,
     EscalationRequired,
     FollowUpDue,
@@ -100,11 +104,13 @@ class Decision:
     def react(self, event: Event) -> None:
         match event.data:
             case CaseClassified() as data:
-                self._classified(data, event)
+                self._classified(data)
             case ClientStatusChanged() as data if data.status in ("deceased", "incapable"):
                 self._gone(data.client_id, data.status)
             case ClientErased() as data:
                 self._gone(data.client_id, "erased")
+            case ConsentChanged() as data:
+                self._consent(data, event)
             case IncidentChanged() as data:
                 self._incident(data)
             case FollowUpRecorded() as data:
@@ -114,73 +120,116 @@ class Decision:
         if not self._client(getattr(event.data, "client_id", None)).gone:
             self.happened(event.topic, event.data, event.time)
 
-    def _classified(self, data: CaseClassified, event: Event) -> None:
+    def _classified(self, data: CaseClassified) -> None:
         known = self.view.get(KnownCase, data.case_id)
-        if known and known.revision >= data.revision:
+        if (known and known.revision >= data.revision) or self._client(data.client_id).gone == "erased":
             return
-        regained = known.consent_regained_at if known else None
-        if known and not known.classified().consents.follow_up and data.consents.follow_up:
-            regained = self.now
         self._put(
-            KnownCase(
-                id=data.case_id,
-                revision=data.revision,
-                client_id=data.client_id,
-                body=data.to_json(),
-                consent_regained_at=regained,
-            )
+            KnownCase(id=data.case_id, revision=data.revision, client_id=data.client_id, body=data.to_json())
         )
+        self._plan_case(data, data.cause)
+
+    def _plan_case(self, data: CaseClassified, cause: str) -> None:
+        client = self._client(data.client_id)
+        stop = self._stop(client, data.consents.follow_up)
         owner = Owner(
             client_id=data.client_id,
             case_id=data.case_id,
             case_class=data.case_class,
-            cause=data.cause,
-            stop=self._stop(data),
-            not_before=regained,
+            cause=cause,
+            stop=stop or ("case-referred" if data.status == "referred" else None),
+            not_before=consent.regained_at(client.words),
         )
         self._reconcile(owner, data.case_id, wanted_for_case(data, self.regime))
+
+    def _plan_care(self, client: KnownClient, resolved: Resolved, cause: str) -> None:
+        """Continued care after a resolved incident (A32)."""
+        owner = Owner(
+            client_id=client.id,
+            case_id=resolved.case_id,
+            case_class="key-attention",
+            cause=cause,
+            stop=self._stop(client),
+            not_before=consent.regained_at(client.words),
+        )
+        wanted = wanted_after_incident(resolved.incident_id, resolved.at, self.regime)
+        self._reconcile(owner, resolved.incident_id, wanted)
 
     def _reconcile(self, owner: Owner, of: str, wanted: Sequence[Wanted]) -> None:
         existing = [item for item in self.view.all(FollowUp) if item.owner == of]
         for change in reconcile(owner, wanted, existing, self.regime, self.now):
             self._follow_up(change)
 
-    def _stop(self, data: CaseClassified) -> str | None:
-        gone = self._client(data.client_id).gone
-        if gone:
-            return f"client-{gone}"
-        if not data.consents.follow_up:
-            return "consent-withdrawn"
-        return "case-referred" if data.status == "referred" else None
+    @staticmethod
+    def _stop(client: KnownClient, unless_said: bool = True) -> str | None:
+        """Why nothing may be asked of a client; `unless_said` holds where we heard no word on consent ourselves."""
+        if client.gone:
+            return f"client-{client.gone}"
+        said = consent.allowed(client.words)
+        return None if (unless_said if said is None else said) else "consent-withdrawn"
 
-    def _gone(self, client_id: str, why: str) -> None:
+    def _consent(self, data: ConsentChanged, event: Event) -> None:
+        client = self._client(data.client_id)
+        if data.purposes.follow_up is None or client.gone:
+            return
+        word = Word(
+            time=event.time,
+            source=event.source,
+            event_id=event.id,
+            said_at=data.changed_at,
+            allowed=data.purposes.follow_up,
+        )
+        client = client.model_copy(update={"words": (*client.words, word)})
+        self._put(client)
+        for case in self.view.all(KnownCase):
+            if case.client_id == data.client_id:
+                self._plan_case(case.classified(), event.topic)
+        for resolved in client.resolved:
+            self._plan_care(client, resolved, event.topic)
+
+    def _gone(self, client_id: str, why: Literal["deceased", "incapable", "erased"]) -> None:
         """Nothing is asked of this client again, and nothing remains to be done about it."""
-        client = self._client(client_id)
-        if client.gone != "erased":
-            self._put(client.model_copy(update={"gone": why}))
-        for follow_up in self.view.all(FollowUp):
-            if follow_up.client_id == client_id and follow_up.pending:
-                update = {"state": "cancelled", "reason": f"client-{why}", "next_at": None}
-                self._follow_up(Change(follow_up.model_copy(update=update), "cancelled"))
-        for reminder in self.view.all(Reminder):
-            if reminder.client_id == client_id:
-                self._no_reminder(reminder)
+        if self._client(client_id).gone != "erased":
+            # What the client said and lived through is of no use any more; the mark alone keeps late events out.
+            self._put(KnownClient(id=client_id, gone=why))
+        mine = [item for item in self._agenda() if item.client_id == client_id]
+        for item in mine:
+            match item:
+                case FollowUp() if item.pending:
+                    update = {"state": "cancelled", "reason": f"client-{why}", "next_at": None}
+                    self._follow_up(Change(item.model_copy(update=update), "cancelled"))
+                case Reminder():
+                    self._no_reminder(item)
+        for item in mine:
+            if isinstance(item, Duty):
+                self._settle(duties.cancelled(self._duty(item.id) or item, self.now))
         if why == "erased":
             self._removals += [case for case in self.view.all(KnownCase) if case.client_id == client_id]
+            self._removals += mine
+
+    def _agenda(self) -> list[FollowUp | Duty | Reminder]:
+        return [*self.view.all(FollowUp), *self.view.all(Duty), *self.view.all(Reminder)]
 
     def _incident(self, data: IncidentChanged) -> None:
         """While a client has an open incident, ordinary messages wait; after it, care goes on (A32)."""
         client = self._client(data.client_id)
+        if client.gone:
+            return
         others = tuple(incident for incident in client.open_incidents if incident != data.incident_id)
-        resolved = data.change == "resolved"
-        still_open = others if resolved else (*others, data.incident_id)
-        self._put(client.model_copy(update={"open_incidents": still_open}))
-        if not still_open:
+        before = tuple(one for one in client.resolved if one.incident_id != data.incident_id)
+        if data.change == "resolved":
+            now_resolved = Resolved(incident_id=data.incident_id, case_id=data.case_id, at=data.at)
+            client = client.model_copy(update={"open_incidents": others, "resolved": (*before, now_resolved)})
+            self._plan_care(client, now_resolved, "incident-resolved")
+        else:
+            still_open = (*others, data.incident_id)
+            client = client.model_copy(update={"open_incidents": still_open, "resolved": before})
+            if data.change == "reopened":
+                owner = Owner(client.id, data.case_id, "key-attention", "incident-reopened")
+                self._reconcile(owner, data.incident_id, [])
+        self._put(client)
+        if not client.open_incidents:
             self._release(data.client_id)
-        if data.change in ("resolved", "reopened") and not client.gone:
-            wanted = wanted_after_incident(data.incident_id, data.at, self.regime) if resolved else []
-            owner = Owner(data.client_id, data.case_id, "key-attention", f"incident-{data.change}")
-            self._reconcile(owner, data.incident_id, wanted)
 
     def _release(self, client_id: str) -> None:
         for reminder in self.view.all(Reminder):
@@ -199,6 +248,7 @@ class Decision:
 
     def fire(self, item: AnyItem) -> None:
         """What comes of an item whose time has come."""
+        item = item.model_copy(update={"fired": item.fired + 1})
         match item:
             case FollowUp():
                 self._fire_follow_up(item)
@@ -326,7 +376,7 @@ class Decision:
         for duty in self.view.all(Duty) if duties_too else []:
             rule = self.regime.policy.duty(duty.rule)
             if duty.subject == item.id and rule.opened_by.event == "follow-up-due":
-                self._settle(duties.cancelled(duty, self.now))
+                self._settle(duties.cancelled(self._duty(duty.id) or duty, self.now))
 
     def _settle(self, duty: Duty) -> None:
         told, fresh = duties.news(duty, self.regime.policy.duty(duty.rule), self.regime)

@@ -14,7 +14,13 @@ from services.scheduler.domain.agenda import (
     item,
 )
 from shared.contracts.envelope import Event
-from shared.contracts.events import CaseClassified, ClientErased, ClientStatusChanged, IncidentChanged
+from shared.contracts.events import (
+    CaseClassified,
+    ClientErased,
+    ClientStatusChanged,
+    ConsentChanged,
+    IncidentChanged,
+)
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import View
 
@@ -45,7 +51,7 @@ class Store:
         concerned = {
             event.data.client_id
             for event in events
-            if isinstance(event.data, ClientStatusChanged | ClientErased | IncidentChanged)
+            if isinstance(event.data, ClientStatusChanged | ClientErased | ConsentChanged | IncidentChanged)
         }
         clients = {
             str(client) for event in events if (client := getattr(event.data, "client_id", None)) is not None

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+
+import structlog
 
 from services.scheduler.domain import dates
 from services.scheduler.domain.agenda import AnyItem, Date, Duty, FollowUp, Reminder, name_of
@@ -25,6 +27,11 @@ from shared.mongo.client import Session
 from shared.mongo.documents import Changes
 from shared.mongo.journal import Entry, Journal, Outcome
 from shared.observability import metrics, tracing
+
+log = structlog.get_logger(__name__)
+
+PUT_OFF = timedelta(hours=1)
+"""How long an item waits that could not be fired."""
 
 POLL_SECONDS = 5.0
 """How often a replica looks for timers that another replica's reactions set. Wall-clock time."""
@@ -101,19 +108,29 @@ class Timers:
             item = _find(outcome, stored["_id"])
             if item is None or item.next_at is None or item.next_at > now:
                 continue  # another replica fired it, or what fired before has changed it
-            with tracing.span(f"scheduler timer {item.rule}", **{"aftercare.subject": item.subject}):
-                decision = Decision(
-                    outcome.view, self._regime, f"timer {item.id} {write_time(item.next_at)}", item.next_at
-                )
-                decision.fire(item)
-                changes = decision.changes()
-                trace = tracing.current()
-            outcome.view.apply(changes)
-            records = [Outgoing.of(replace(event, traceparent=trace)) for event in changes.events]
-            outcome.entries.append(Entry(f"out timer {item.id} {write_time(item.next_at)}", records))
+            try:
+                self._fire_one(outcome, item, item.next_at)
+            except Exception:
+                # A defect of ours: the others fire all the same, and this one is tried again after a while.
+                log.exception("a timer failed", rule=item.rule, item=item.id)
+                metrics.TIMERS_FAILED.labels(item.kind).inc()
+                put_off = item.model_copy(update={"next_at": now + PUT_OFF})
+                outcome.view.apply(Changes(puts=[put_off]))
+                continue
             metrics.TIMERS_FIRED.labels(item.kind).inc()
             metrics.TIMER_LATENESS_SECONDS.observe((now - item.next_at).total_seconds())
         return outcome
+
+    def _fire_one(self, outcome: Outcome, item: AnyItem, at: datetime) -> None:
+        name = f"timer {item.id} {write_time(at)} {item.fired}"
+        with tracing.span(f"scheduler timer {item.rule}", **{"aftercare.subject": item.subject}):
+            decision = Decision(outcome.view, self._regime, name, at)
+            decision.fire(item)
+            changes = decision.changes()
+            trace = tracing.current()
+        outcome.view.apply(changes)
+        records = [Outgoing.of(replace(event, traceparent=trace)) for event in changes.events]
+        outcome.entries.append(Entry(f"out {name}", records))
 
 
 def _find(outcome: Outcome, key: str) -> AnyItem | None:

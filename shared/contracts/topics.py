@@ -73,7 +73,7 @@ _ALL = (
     _topic("attention-changed", "Key attention was proposed, decided or lifted.",
            (COMPANY, "intake"), ("intake",), "case_id", events.AttentionChanged),
     _topic("consent-changed", "What the client allows: follow-up, scales, recording, sharing with the employer.",
-           (COMPANY, "survey"), ("intake", "survey"), "client_id", events.ConsentChanged),
+           (COMPANY, "survey"), ("intake", "scheduler", "survey"), "client_id", events.ConsentChanged),
     _topic("client-status-changed", "The client died, is incapable or unreachable, or is active again.",
            (COMPANY,), ("intake", "scheduler", "survey"), "client_id", events.ClientStatusChanged),
     _topic("client-erased", "Everything about the client must go.",

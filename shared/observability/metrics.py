@@ -39,6 +39,9 @@ RETRIES = Counter(
 TIMERS_FIRED = Counter(
     "aftercare_timers_fired_total", "Follow-up, duty and calendar timers that fired.", ["kind"]
 )
+TIMERS_FAILED = Counter(
+    "aftercare_timers_failed_total", "Timers that could not be fired and were put off: a defect.", ["kind"]
+)
 TIMER_LATENESS_SECONDS = Histogram(
     "aftercare_timer_lateness_seconds",
     "How long after its time a timer fired.",

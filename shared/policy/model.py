@@ -5,6 +5,7 @@ Names of events, fields and milestones are those of the published contracts.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, time, timedelta
@@ -147,7 +148,11 @@ class EventRule(Row):
         """What the event is about, in this rule's eyes; None where the event does not say."""
         path = "subject" if topic == "milestone-reached" else self.subject
         parts = [field_of(event_data, name) for name in path.split(":")]
-        return None if None in parts else ":".join(map(str, parts))
+        if None in parts:
+            return None
+        joined = ":".join(map(str, parts))
+        # An id has at most 64 characters, and so has a subject: two long ones are joined into a hash.
+        return joined if len(joined) <= 64 else hashlib.sha256(joined.encode()).hexdigest()[:32]
 
 
 class DutyRule(EventRule):

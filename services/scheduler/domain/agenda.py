@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter, computed_field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, computed_field
 
+from services.scheduler.domain.consent import Word
 from shared.contracts.events import CaseClass, CaseClassified, Form
 from shared.mongo.documents import Document
 
@@ -36,6 +37,8 @@ class Item(Document):
     case_id: str | None = None
     client_id: str | None = None
     next_at: datetime | None = None
+    fired: int = 0
+    """How often it has fired: tells two firings at the same instant apart."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -135,10 +138,19 @@ class KnownCase(Document):
     client_id: str
     body: bytes
     """The classification as it stood on the bus."""
-    consent_regained_at: datetime | None = None
 
     def classified(self) -> CaseClassified:
         return CaseClassified.from_json(self.body)
+
+
+class Resolved(BaseModel):
+    """An incident that ended, and so asks for continued care (A32)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    incident_id: str
+    case_id: str | None = None
+    at: datetime
 
 
 class KnownClient(Document):
@@ -149,3 +161,6 @@ class KnownClient(Document):
     gone: Literal["deceased", "incapable", "erased"] | None = None
     """For good: nothing is asked of this client again."""
     open_incidents: tuple[str, ...] = ()
+    resolved: tuple[Resolved, ...] = ()
+    words: tuple[Word, ...] = ()
+    """Everything that the client said on follow-ups."""

@@ -114,7 +114,9 @@ def reconcile(
     """The changes that make the existing follow-ups the wanted ones. What was conducted is never touched."""
     by_id = {follow_up.id: follow_up for follow_up in existing}
     changes: list[Change] = []
-    for want in [] if owner.stop else wanted:
+    for want in wanted:
+        if owner.stop or not _lies_ahead(owner, want):
+            continue
         held = by_id.pop(want.id, None)
         change = _toward(owner, want, held, regime, now)
         if change:
@@ -131,6 +133,11 @@ def reconcile(
     return changes
 
 
+def _lies_ahead(owner: Owner, want: Wanted) -> bool:
+    """What fell into the time without consent is not made up for, also where its facts come only now."""
+    return want.superseded or owner.not_before is None or want.when.scheduled_for > owner.not_before
+
+
 def _toward(
     owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, now: datetime
 ) -> Change | None:
@@ -143,8 +150,6 @@ def _toward(
         update = {"state": "superseded", "reason": "case-ended", "next_at": None}
         return Change(ended.model_copy(update=update), "superseded")
     if held is None or held.state in ("cancelled", "superseded"):
-        if owner.not_before and want.when.scheduled_for <= owner.not_before:
-            return None
         return Change(_planned(owner, want, held, regime, now), "planned")
     if _as_planned(held) == _as_wanted(want):
         if held.case_class == owner.case_class:
@@ -186,4 +191,5 @@ def _planned(owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, 
         reason=owner.cause,
         due_at=due_at,
         next_at=max(want.when.complete_by, now) if due_at else begins,
+        fired=held.fired if held else 0,
     )

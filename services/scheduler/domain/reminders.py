@@ -40,16 +40,16 @@ def cancelled_by(what: Happening, regime: Regime) -> Iterable[str]:
 def remind(
     held: Reminder | None, rule: ReminderRule, subject: str, what: Happening, now: datetime
 ) -> Reminder | None:
-    """The reminder, at its time or at once where less is left; None when there is nothing left to remind of.
+    """The reminder, at its time or at once where less is left; None when there was nothing left to remind of.
 
-    Who was told already is not told again when the thing moves.
+    Who was told already is not told again when the thing moves; what moves into the past is not told at all.
     """
     if held and held.state == "sent":
         return None
     instant = field_of(what.data, rule.field)
     assert isinstance(instant, datetime)
     if instant <= now and rule.before:
-        return None
+        return held.model_copy(update={"state": "cancelled", "next_at": None}) if held else None
     at = instant - rule.before + rule.after
     return Reminder(
         id=reminder_id(rule, subject),
@@ -61,4 +61,5 @@ def remind(
         what=rule.what,
         to=rule.to,
         next_at=max(at, now),
+        fired=held.fired if held else 0,
     )
