@@ -11,9 +11,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from pymongo.errors import PyMongoError
 
 from services.crisis import domain
@@ -27,7 +27,7 @@ from services.crisis.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import Refused, parse_structured
 from shared.contracts.events import CrisisFlagged
-from shared.contracts.types import Timestamp, write_time
+from shared.contracts.types import Code, Timestamp, write_time
 from shared.web.auth import Principal, allowed
 from shared.web.problems import Problem
 
@@ -73,6 +73,7 @@ class Line(BaseModel):
     source: str | None
     signals: tuple[str, ...]
     origin: str | None
+    note: str | None
 
 
 class IncidentWithTimeline(IncidentView):
@@ -86,6 +87,14 @@ class IncidentPage(BaseModel):
 
     items: list[IncidentView]
     next: str | None
+
+
+class Resolution(BaseModel):
+    """How it ended, as a code."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    outcome: Code
 
 
 class Taken(BaseModel):
@@ -129,6 +138,7 @@ def _see_line(line: domain.Moment) -> Line:
         source=line.flag.source if line.flag else None,
         signals=line.flag.signals if line.flag else (),
         origin=line.flag.origin if line.flag else None,
+        note=line.note,
     )
 
 
@@ -282,13 +292,26 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         ) -> IncidentView:
             by = person(principal)
             incident = await _do(incident_id, lambda known: act(known, by, clock.now()))
-            if not await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS):
-                response.status_code = 202  # it holds, and is written down as soon as the database is back
-            return _see(incident, pager)
+            return await _acted(incident, response)
+
+    @router.post("/v1/incidents/{incident_id}/resolve", tags=["incidents"], summary="The person is safe")
+    async def resolve(
+        incident_id: str,
+        response: Response,
+        principal: Annotated[Principal, Depends(supervisors)],
+        resolution: Annotated[Resolution | None, Body()] = None,
+    ) -> IncidentView:
+        by, outcome = person(principal), resolution.outcome if resolution else None
+        incident = await _do(incident_id, lambda known: domain.resolve(known, by, clock.now(), outcome))
+        return await _acted(incident, response)
+
+    async def _acted(incident: Incident, response: Response) -> IncidentView:
+        if not await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS):
+            response.status_code = 202  # it holds, and is written down as soon as the database is back
+        return _see(incident, pager)
 
     _command("acknowledge", "I take it up (repeating is harmless)", domain.acknowledge)
     _command("intervene", "Guidance or safety measures have begun (A30)", domain.intervene)
-    _command("resolve", "The person is safe", domain.resolve)
     _command("reopen", "It was not over", domain.reopen)
 
     # --- one tap ----------------------------------------------------------------------------------------------

@@ -408,12 +408,12 @@ def intervene(incident: Incident, by: str, now: datetime) -> Incident:
     return extend(incident, [_line(incident, key, "intervening", now, by=by)])
 
 
-def resolve(incident: Incident, by: str, now: datetime) -> Incident:
-    """The person is safe. Repeating is harmless."""
+def resolve(incident: Incident, by: str, now: datetime, outcome: str | None = None) -> Incident:
+    """The person is safe; `outcome` is a code. Repeating is harmless."""
     if not incident.open:
         return incident
     key = f"resolved {incident.reopenings}"
-    return extend(incident, [_line(incident, key, "resolved", now, by=by)])
+    return extend(incident, [_line(incident, key, "resolved", now, by=by, note=outcome)])
 
 
 def reopen(incident: Incident, by: str, now: datetime) -> Incident:
@@ -480,7 +480,7 @@ def due(incident: Incident, chain: CrisisChain, now: datetime) -> tuple[Page, ..
         )
         pages.append(Page(f"worse {incident.worse}", roles or (steps(incident, chain)[0].role,), "worse"))
     head = _head_at(incident, chain)
-    if head is not None and head <= now and not any(chain.head_role in page.roles for page in pages):
+    if head is not None and head <= now and not pages:  # else the chain may be about to reach the head
         key = f"head {incident.reopenings}.{_tries_outside_chain(incident)}"
         pages.append(Page(key, (chain.head_role,), "head"))
     return tuple(pages)

@@ -1,0 +1,218 @@
+"""Who is paged when: the chain, F59, A30, and that an open incident is never silent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.crisis import domain
+from services.crisis.domain import NotPossible
+from tests.unit.crisis.stories import CHAIN, FLAGGED, Story, flag, minutes
+
+
+def test_nobody_answers_and_the_chain_goes_on_to_everyone_and_begins_again() -> None:
+    story = Story.of().after(46)
+    assert story.pages == [
+        (0, "on-call"), (5, "second"), (9, "head"), (15, "everyone"),
+        (30, "on-call"), (35, "second"), (39, "head"), (45, "everyone"),
+    ]  # fmt: skip
+
+
+def test_rounds_widen_and_never_end() -> None:
+    story = Story.of().after(30 * 24 * 60)
+    on_call = [at for at, step in story.pages if step == "on-call"]
+    gaps = [later - earlier for earlier, later in pairwise(on_call)]
+    assert (gaps[0], gaps[-1]) == (30, 15 + 12 * 60)
+    assert sorted(gaps) == gaps
+    assert set(gaps) == {30, 15 + 60, 15 + 12 * 60}
+
+
+def test_an_acknowledgement_stops_the_chain_but_the_head_is_told_within_ten_minutes() -> None:
+    """F59."""
+    story = Story.of().after(1).does(domain.acknowledge).after(29)
+    assert story.pages == [(0, "on-call"), (9, "head")]
+
+
+def test_the_head_is_told_even_of_what_was_resolved_before() -> None:
+    """F59: in any case."""
+    story = Story.of().after(2).does(domain.resolve)
+    assert story.pages == [(0, "on-call"), (2, "head")]
+    assert domain.settled(story.incident, CHAIN)
+
+
+def test_a_head_who_cannot_be_reached_is_tried_until_reached() -> None:
+    """F59: acknowledged by others, and every page to the head fails for a while."""
+    story = Story.of(reaches=lambda step: step != "head").after(1).does(domain.acknowledge).after(12)
+    assert story.pages[1:] == [(at, "head") for at in (9, 9.5, 10, 10.5, 11, 11.5, 12)]
+    story.reaches = lambda _: True
+    story.does(domain.intervene).after(60)
+    assert story.pages[8:] == [(12.5, "head")]
+
+
+def test_acknowledged_without_intervention_pages_again_after_thirty_minutes() -> None:
+    """A30."""
+    story = Story.of().after(3).does(domain.acknowledge).after(36)
+    assert story.pages == [(0, "on-call"), (9, "head"), (30, "on-call"), (35, "second")]
+    assert story.incident.awaiting
+
+
+def test_intervention_in_time_ends_the_pages() -> None:
+    story = Story.of().after(3).does(domain.acknowledge).after(29).does(domain.intervene).after(24 * 60)
+    assert story.pages == [(0, "on-call"), (9, "head")]
+    assert domain.next_at(story.incident, CHAIN) is None
+
+
+def test_who_acknowledges_late_gets_ten_minutes_to_intervene() -> None:
+    story = Story.of().after(40).does(domain.acknowledge).after(49)
+    before = len(story.pages)
+    assert story.after(50).pages[before:] == [(50, "on-call")]
+
+
+def test_a_step_that_reaches_nobody_is_not_waited_for() -> None:
+    story = Story.of(reaches=lambda step: step not in ("on-call", "second")).after(11)
+    assert story.pages == [(0, "on-call"), (0, "second"), (0, "head"), (6, "everyone")]
+
+
+def test_with_every_provider_down_it_tries_soon_again_and_then_less_often() -> None:
+    story = Story.of(reaches=lambda _: False).after(60)
+    rounds = [at for at, step in story.pages if step == "on-call"]
+    assert rounds[:3] == [0, 0.5, 1]
+    assert rounds[-1] - rounds[-2] == 1
+
+
+def test_a_flag_that_arrives_late_tells_the_head_at_once() -> None:
+    """F59 counts from the flag, the steps of the chain from its arrival."""
+    story = Story.of(flag(late=20)).after(26)
+    assert story.pages == [(20, "on-call"), (20, "head"), (25, "second")]
+
+
+def test_what_was_missed_while_nobody_ran_is_done_at_once() -> None:
+    story = Story.of()
+    story.now = FLAGGED + minutes(60)
+    assert story.work().pages == [(0, "on-call"), (60, "second"), (60, "head"), (60, "everyone")]
+
+
+def test_a_worse_flag_reaches_those_who_were_paged_and_does_not_set_the_chain_back() -> None:
+    story = Story.of(flag("watch")).after(6)
+    story.flagged(flag("imminent", at=FLAGGED + minutes(6), id="2")).after(16)
+    assert story.pages == [
+        (0, "on-call"), (5, "second"), (6, "worse"), (9, "head"), (15, "everyone"),
+    ]  # fmt: skip
+
+
+def test_a_worse_flag_pages_again_after_the_acknowledgement() -> None:
+    story = Story.of(flag("watch")).after(1).does(domain.acknowledge)
+    story.flagged(flag("imminent", at=FLAGGED + minutes(2), id="2", late=0))
+    assert story.incident.awaiting
+    assert story.pages[1] == (2, "on-call")
+
+
+def test_another_flag_no_worse_joins_silently() -> None:
+    story = Story.of(flag("high")).after(1).does(domain.acknowledge)
+    story.flagged(flag("watch", at=FLAGGED + minutes(1), id="2"))
+    assert [step for _, step in story.pages] == ["on-call"]
+    assert len(story.incident.flags) == 2
+
+
+def test_an_unreadable_flag_pages_again_once_the_last_was_acknowledged() -> None:
+    """It may speak of another person."""
+    first = domain.unreadable_flag("crisis-flagged[0]@1", "crisis-flagged[0]@1", FLAGGED)
+    second = domain.unreadable_flag("crisis-flagged[0]@2", "crisis-flagged[0]@2", FLAGGED)
+    story = Story.of(first).flagged(second)
+    assert len(story.pages) == 1
+    third = domain.unreadable_flag("crisis-flagged[0]@3", "crisis-flagged[0]@3", FLAGGED + minutes(1))
+    story.after(1).does(domain.acknowledge).flagged(third)
+    assert len(story.pages) == 2
+
+
+def test_a_drill_runs_one_round_and_tells_the_bus_nothing() -> None:
+    story = Story.of(flag("drill")).after(600)
+    assert [step for _, step in story.pages] == ["on-call", "second", "head", "everyone"]
+    assert (story.incident.state, story.said()) == ("resolved", [])
+
+
+def test_a_drill_ends_with_its_acknowledgement() -> None:
+    story = Story.of(flag("drill")).after(1).does(domain.acknowledge).after(600)
+    assert (story.pages, story.incident.state) == ([(0, "on-call")], "resolved")
+
+
+def test_a_drill_joins_no_crisis() -> None:
+    assert not domain.joins(Story.of(flag("drill")).incident, flag("high", id="2"))
+    assert not domain.joins(Story.of(flag("high")).incident, flag("drill", id="2"))
+
+
+def test_reopening_starts_every_clock_anew() -> None:
+    story = Story.of().after(1).does(domain.resolve)
+    story.after(100).does(domain.reopen).after(110)
+    assert story.pages[2:] == [(100, "on-call"), (105, "second"), (109, "head")]
+
+
+def test_commands_can_be_repeated() -> None:
+    story = Story.of().after(1)
+    for act in (domain.acknowledge, domain.intervene, domain.resolve, domain.reopen):
+        once = story.does(act).incident
+        assert story.does(act).incident is once
+
+
+def test_what_is_resolved_must_be_reopened_before_intervening() -> None:
+    story = Story.of().does(domain.resolve)
+    with pytest.raises(NotPossible, match="reopen"):
+        domain.intervene(story.incident, "staff-1", story.now)
+
+
+def test_every_step_is_told_to_the_bus() -> None:
+    story = Story.of().after(6).does(domain.acknowledge).does(domain.intervene).after(10).does(domain.resolve)
+    story.does(domain.reopen)
+    assert story.said() == [
+        "opened", "paged", "escalated", "paged", "acknowledged", "intervening", "paged", "resolved", "reopened",
+        "paged",
+    ]  # fmt: skip
+
+
+def test_an_unanswered_round_is_escalated_once() -> None:
+    story = Story.of().after(46)
+    lines = [domain.unanswered(story.incident, line, CHAIN) for line in story.incident.timeline]
+    told = [line for line in lines if line is not None]
+    assert [(line.clause, line.reason) for line in told] == [("F59", "unanswered")]
+
+
+ACTS = st.sampled_from(
+    [domain.acknowledge, domain.intervene, domain.resolve, domain.reopen, "worse", "same", "unreadable"]
+)
+STEPS = st.lists(st.tuples(st.floats(0, 400), ACTS), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=STEPS,
+    level=st.sampled_from(["watch", "high", "imminent"]),
+    late=st.integers(0, 90),
+    works=st.lists(st.booleans(), max_size=40),
+)
+def test_never_silent(steps: list[tuple[float, object]], level: str, late: int, works: list[bool]) -> None:
+    """Whatever happens: while somebody must acknowledge there is a next step, at most 12 hours and a bit away."""
+    luck = iter(works)
+    story = Story.of(flag(level, late=late), reaches=lambda _: next(luck, True))  # type: ignore[arg-type]
+    for number, (passes, act) in enumerate(steps):
+        elapsed = (story.now - FLAGGED) / minutes(1)
+        story.after(elapsed + passes)
+        if callable(act):
+            if act is domain.intervene and not story.incident.open:
+                continue
+            story.does(act)
+        else:
+            worse = {"worse": "imminent", "same": level, "unreadable": "unknown"}[str(act)]
+            story.flagged(flag(worse, at=story.now, id=f"more-{number}"))  # type: ignore[arg-type]
+        step = domain.next_at(story.incident, CHAIN)
+        if story.incident.awaiting or story.incident.state in ("opened", "acknowledged"):
+            assert step is not None
+            assert story.now < step <= story.now + timedelta(hours=12, minutes=15)
+        rebuilt = domain.extend(domain._blank(story.incident), reversed(story.incident.timeline))
+        assert rebuilt == story.incident, (
+            "an incident is the fold of its timeline, in whatever order it comes"
+        )
+        assert domain.next_at(domain.pruned(story.incident), CHAIN) == step, "what is kept is enough to go on"

@@ -1,0 +1,49 @@
+"""Two versions of one incident are merged by their timelines: nothing is lost, nothing is told twice."""
+
+from __future__ import annotations
+
+from services.crisis import domain
+from tests.unit.crisis.stories import CHAIN, FLAGGED, Story, flag, minutes
+
+
+def test_the_same_flag_by_bus_and_by_http_is_one_incident() -> None:
+    assert domain.open_incident(flag()).id == domain.open_incident(flag(late=1)).id
+
+
+def test_an_acknowledgement_elsewhere_stops_the_chain_here() -> None:
+    here = Story.of().after(6)
+    there = domain.acknowledge(Story.of().after(1).incident, "staff-2", FLAGGED + minutes(1))
+    merged = domain.merge(here.incident, there)
+    assert (merged.state, merged.awaiting, merged.acknowledged_by) == ("acknowledged", False, "staff-2")
+    assert merged.timeline == domain.merge(there, here.incident).timeline
+
+
+def test_merging_with_itself_changes_nothing() -> None:
+    incident = Story.of().after(20).incident
+    assert domain.merge(incident, incident) == incident
+
+
+def test_two_incidents_of_one_client_become_one_and_links_to_both_stay_good() -> None:
+    first, second = Story.of(flag(id="1")).incident, Story.of(flag("imminent", id="2")).incident
+    merged = domain.merge(first, second)
+    assert (merged.id, merged.aliases, merged.level) == (first.id, (second.id,), "imminent")
+    assert {known.unique for known in merged.flags} == {"/company 1", "/company 2"}
+
+
+def test_a_page_sent_twice_is_one_line() -> None:
+    one, two = Story.of().incident, Story.of().incident
+    merged = domain.merge(one, two)
+    assert [line.kind for line in merged.timeline] == ["flagged", "paged"]
+
+
+def test_a_clock_that_steps_back_does_not_reorder_the_timeline() -> None:
+    story = Story.of().after(1)
+    incident = domain.acknowledge(story.incident, "staff-1", FLAGGED - minutes(5))
+    assert incident.timeline[-1].kind == "acknowledged"
+    assert not incident.awaiting
+
+
+def test_an_erased_client_leaves_nothing_but_the_times() -> None:
+    incident = domain.scrubbed(Story.of(flag(client="client-77")).does(domain.resolve).incident)
+    assert "client-77" not in incident.model_dump_json()
+    assert domain.settled(incident, CHAIN)
