@@ -9,11 +9,17 @@ import sys
 
 import typer
 
-from aftercare import topics
+from aftercare import dead_letters, policy, topics
+from aftercare.doctor import doctor
+from aftercare.drill import drill
+from aftercare.engines import EngineMissing
 from aftercare.mistakes import Mistake
+from aftercare.publish import publish
 from aftercare.run import run
+from aftercare.tail import tail
 from aftercare.terminal import err
 from aftercare.token import token
+from aftercare.up import up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,9 +27,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # it can print local variables, which may hold what must not be shown
     help="Follow-ups, deadlines and crisis pages after online counselling.",
 )
+app.command()(up)
 app.command()(run)
-app.command()(token)
+app.command()(publish)
+app.command()(tail)
 app.add_typer(topics.app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(policy.app, name="policy")
+app.command()(drill)
+app.command()(doctor)
+app.command()(token)
 
 for _name in ("simulate", "demo"):
     with contextlib.suppress(ModuleNotFoundError):
@@ -36,7 +49,7 @@ def main() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         app()
-    except Mistake as mistake:
+    except (Mistake, EngineMissing) as mistake:
         err.print(f"aftercare: {mistake}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
 

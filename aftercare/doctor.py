@@ -1,0 +1,323 @@
+"""`aftercare doctor`: is everything as it should be? Each finding says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import httpx
+import typer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import PyMongoError
+from rich.text import Text
+
+from aftercare.configuration import DATA, DataFolder, service_url, stack_settings
+from aftercare.stack import PORTS
+from aftercare.terminal import out
+from shared.contracts.topics import SERVICES, TOPICS, dead_letter_topic
+from shared.contracts.types import COMPANY_ZONE
+from shared.messaging.bus import connection
+from shared.mongo.client import connect, database
+from shared.mongo.encryption import master_key
+from shared.policy.workdays import WorkCalendar, load_calendar
+from shared.settings import Settings
+
+Level = Literal["ok", "warn", "fail"]
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+SKEW_WARN = timedelta(seconds=2)
+SKEW_FAIL = timedelta(minutes=1)
+UNDISPATCHED = timedelta(minutes=1)
+"""A journal record that waits longer than this was left by more than a slow moment."""
+NOTICE_EXPECTED = 12
+"""The month by which the State Council's notice for the next year is usually out."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, how it is, and what to do where it is not well."""
+
+    level: Level
+    what: str
+    advice: str = ""
+
+
+def doctor(
+    services: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the services are, such as http://{service}:{port}; by default the running stack."
+        ),
+    ] = None,
+    data: DataFolder = DATA,
+) -> None:
+    """Check engines, services, clocks, dead letters, journals, the calendar and secrets. Exit code 1 on a failure."""
+    settings = stack_settings(data)
+    urls = {
+        service: services.format(service=service, port=port) if services else service_url(service, data)
+        for service, port in PORTS.items()
+    }
+    failed = asyncio.run(_show_all(settings, urls))
+    if failed:
+        raise typer.Exit(1)
+
+
+async def _show_all(settings: Settings, urls: dict[str, str]) -> int:
+    failed = 0
+    async for finding in examine(settings, urls):
+        failed += finding.level == "fail"
+        text = Text().append(f"{finding.level:<5}", style=_STYLES[finding.level]).append(finding.what)
+        if finding.advice:
+            text.append(f"\n     -> {finding.advice}")
+        out.print(text, soft_wrap=True)
+    return failed
+
+
+async def examine(settings: Settings, urls: dict[str, str]) -> AsyncIterator[Finding]:
+    """Every finding, in the order in which one would mend things."""
+    for finding in check_secrets(settings):
+        yield finding
+    for finding in await check_bus(settings):
+        yield finding
+    client: AsyncIOMotorClient[dict[str, Any]] = connect(settings)
+    try:
+        found = await check_database(client)
+        for finding in found:
+            yield finding
+        if all(finding.level != "fail" for finding in found):
+            for look in (check_dead_letters, check_journals, check_provisional):
+                for finding in await look(client, settings):
+                    yield finding
+    finally:
+        client.close()
+    for finding in check_calendar(load_calendar(), datetime.now(COMPANY_ZONE).date()):
+        yield finding
+    for finding in await check_services(urls):
+        yield finding
+
+
+# --- settings -------------------------------------------------------------------------------------------------
+
+
+def check_secrets(settings: Settings) -> Iterator[Finding]:
+    """Sign-in and the master key."""
+    if settings.oidc_issuer and settings.token_secret:
+        yield Finding(
+            "fail",
+            "tokens signed with the development secret are taken although an OIDC issuer is set",
+            "unset AFTERCARE_TOKEN_SECRET for every service (and remove it from .data/secrets.json)",
+        )
+    elif settings.oidc_issuer:
+        yield Finding("ok", f"sign-in by OIDC: {settings.oidc_issuer}")
+    elif settings.token_secret:
+        yield Finding(
+            "warn", "sign-in by development tokens", "set AFTERCARE_OIDC_ISSUER before real people use it"
+        )
+    else:
+        yield Finding("fail", "nobody can sign in", "set AFTERCARE_OIDC_ISSUER, or start `aftercare up`")
+    try:
+        master_key(settings.master_key.get_secret_value() if settings.master_key else None)
+    except ValueError as error:
+        yield Finding("fail", "the master key of the field encryption cannot be used", str(error))
+    else:
+        yield Finding("ok", "the master key of the field encryption has its 96 bytes")
+
+
+def check_calendar(calendar: WorkCalendar, today: date) -> Iterator[Finding]:
+    """Whether the working days of this year and the next are known (collision 8)."""
+    advice = "add the State Council's notice to shared/policy/workdays.yaml"
+    for year, needed in ((today.year, True), (today.year + 1, today.month >= NOTICE_EXPECTED)):
+        if calendar.known(date(year, 1, 2)):
+            yield Finding("ok", f"the working days of {year} are known")
+        elif needed:
+            yield Finding(
+                "fail" if year == today.year else "warn", f"the working days of {year} are unknown", advice
+            )
+        else:
+            yield Finding(
+                "ok", f"the working days of {year} are not announced yet: its dates are provisional"
+            )
+
+
+# --- engines --------------------------------------------------------------------------------------------------
+
+
+async def check_bus(settings: Settings) -> list[Finding]:
+    """The broker answers and has every topic with at least the wanted partitions."""
+    admin = AIOKafkaAdminClient(**connection(settings))
+    try:
+        await admin.start()
+        brokers = (await admin.describe_cluster())["brokers"]
+        there = set(await admin.list_topics())
+    except (KafkaError, OSError) as error:
+        return [
+            Finding(
+                "fail",
+                f"the bus at {settings.kafka_bootstrap_servers} does not answer ({type(error).__name__})",
+                "start the broker, or correct AFTERCARE_KAFKA_*",
+            )
+        ]
+    finally:
+        with suppress(KafkaError, OSError):
+            await admin.close()
+    wanted = {settings.topic(name) for name in (*TOPICS, *map(dead_letter_topic, SERVICES))}
+    missing = sorted(wanted - there)
+    topics = (
+        Finding(
+            "fail",
+            f"{len(missing)} of {len(wanted)} topics are missing, such as {missing[0]}",
+            "run `aftercare topics apply`",
+        )
+        if missing
+        else Finding("ok", f"all {len(wanted)} topics are there")
+    )
+    few = settings.kafka_replication > len(brokers)
+    return [
+        Finding("ok", f"the bus at {settings.kafka_bootstrap_servers} answers: {len(brokers)} broker(s)"),
+        topics,
+        *([Finding("warn", "fewer brokers than replicas are wanted", "start the missing brokers")] * few),
+    ]
+
+
+async def check_database(client: AsyncIOMotorClient[dict[str, Any]]) -> list[Finding]:
+    """MongoDB answers, is a replica set with a primary, and has our time."""
+    try:
+        version = (await client.admin.command("buildInfo"))["version"]
+        asked, began = datetime.now(UTC), time.monotonic()
+        hello = await client.admin.command("hello")
+        took = timedelta(seconds=time.monotonic() - began)
+    except PyMongoError as error:
+        return [
+            Finding(
+                "fail",
+                f"MongoDB does not answer ({type(error).__name__})",
+                "start it, or correct AFTERCARE_MONGO_URL",
+            )
+        ]
+    if "setName" not in hello:
+        return [
+            Finding(
+                "fail",
+                f"MongoDB {version} is no replica set: there are no transactions",
+                "start it with --replSet and initiate it",
+            )
+        ]
+    return [
+        Finding("ok", f"MongoDB {version} answers: replica set {hello['setName']}"),
+        check_skew(hello["localTime"].replace(tzinfo=UTC) - (asked + took / 2), took),
+    ]
+
+
+def check_skew(skew: timedelta, took: timedelta) -> Finding:
+    """How far the database's clock is from this machine's; `took`: how long the asking took."""
+    off = max(abs(skew) - took / 2 - timedelta(milliseconds=1), timedelta())
+    level: Level = "fail" if off >= SKEW_FAIL else "warn" if off >= SKEW_WARN else "ok"
+    advice = "" if level == "ok" else "keep every machine's time with NTP: deadlines are counted by it"
+    return Finding(
+        level, f"the clocks of this machine and of MongoDB differ by {off.total_seconds():.1f} s", advice
+    )
+
+
+# --- what the services left in their databases ----------------------------------------------------------------
+
+
+async def _count(
+    client: AsyncIOMotorClient[dict[str, Any]], settings: Settings, collection: str, where: dict[str, Any]
+) -> dict[str, int]:
+    counts = {
+        service: await database(client, settings.database(service))
+        .get_collection(collection)
+        .count_documents(where)
+        for service in SERVICES
+    }
+    return {service: count for service, count in counts.items() if count}
+
+
+def _named(counts: dict[str, int]) -> str:
+    return ", ".join(f"{service} {count}" for service, count in counts.items())
+
+
+async def check_dead_letters(client: AsyncIOMotorClient[dict[str, Any]], settings: Settings) -> list[Finding]:
+    """Records that could not be taken and wait for somebody."""
+    counts = await _count(client, settings, "dead_letters", {"state": "open"})
+    if not counts:
+        return [Finding("ok", "no dead letters are open")]
+    return [
+        Finding(
+            "warn",
+            f"dead letters are open: {_named(counts)}",
+            "see `aftercare dead-letters list`, mend the cause, then `aftercare dead-letters replay`",
+        )
+    ]
+
+
+async def check_journals(client: AsyncIOMotorClient[dict[str, Any]], settings: Settings) -> list[Finding]:
+    """Events that were stored but have not reached the bus."""
+    limit = datetime.now(UTC) - UNDISPATCHED
+    counts = await _count(client, settings, "journal", {"dispatched": False, "at": {"$lte": limit}})
+    if not counts:
+        return [Finding("ok", "every stored event has reached the bus")]
+    return [
+        Finding(
+            "fail",
+            f"events wait for the bus longer than a minute: {_named(counts)}",
+            "the service's relay publishes them: see that it runs and reaches the bus (/readyz)",
+        )
+    ]
+
+
+async def check_provisional(client: AsyncIOMotorClient[dict[str, Any]], settings: Settings) -> list[Finding]:
+    """Planned dates that lie in a year whose working days are unknown."""
+    agenda = database(client, settings.database("scheduler")).get_collection("agenda")
+    count = await agenda.count_documents({"provisional": True, "next_at": {"$ne": None}})
+    if not count:
+        return [Finding("ok", "no planned date is provisional")]
+    return [
+        Finding(
+            "ok",
+            f"{count} planned dates are provisional: they lie in a year whose working days are not announced",
+        )
+    ]
+
+
+# --- services -------------------------------------------------------------------------------------------------
+
+
+async def check_services(urls: dict[str, str]) -> list[Finding]:
+    """What every service's /readyz says."""
+    async with httpx.AsyncClient(timeout=5) as client:
+        return list(await asyncio.gather(*(_service(client, *place) for place in urls.items())))
+
+
+async def _service(client: httpx.AsyncClient, service: str, url: str) -> Finding:
+    try:
+        answer = await client.get(f"{url}/readyz")
+        said = answer.json()
+        required, dependencies = said["required"], said["dependencies"]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        return Finding(
+            "fail",
+            f"{service} at {url} does not answer ({type(error).__name__})",
+            f"start it (`aftercare up`, or `aftercare run {service}`), or say where it is with --services",
+        )
+    return judge(service, required, dependencies)
+
+
+def judge(service: str, required: dict[str, bool], dependencies: dict[str, bool]) -> Finding:
+    """A service that is not ready fails; one that does without something is worth a warning."""
+    if lacking := [name for name, fine in required.items() if not fine]:
+        return Finding(
+            "fail", f"{service} is not ready: {', '.join(lacking)}", "its log says what it waits for"
+        )
+    if lacking := [name for name, fine in dependencies.items() if not fine]:
+        return Finding(
+            "warn", f"{service} is ready without: {', '.join(lacking)}", "its log says what it waits for"
+        )
+    return Finding("ok", f"{service} is ready")

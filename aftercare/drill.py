@@ -1,0 +1,139 @@
+"""`aftercare drill`: a marked incident through the whole path of a page, and how long each part took."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from aftercare.configuration import DATA, DataFolder, service_url, stack_settings, token_secret
+from aftercare.mistakes import Mistake
+from aftercare.terminal import out
+from shared.contracts.types import write_time
+from shared.web.auth import issue_token
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The parts of the time, in seconds from the flag; None: it did not come."""
+
+    taken: float
+    """Until crisis answered: the page is out or the incident is stored."""
+    opened: float | None
+    paged: float | None
+    channel: str | None
+
+
+def drill(
+    wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for an accepted page.")] = 30,
+    url: Annotated[
+        str | None, typer.Option(help="Where crisis is; by default that of the running stack.")
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AFTERCARE_TOKEN", help="A bearer token with the role supervisor; made by default."
+        ),
+    ] = None,
+    data: DataFolder = DATA,
+) -> None:
+    """Flag a crisis that is marked as a drill, and measure flag, incident and page. It plans nothing.
+
+    People on duty are paged. Ends with exit code 1 when no provider accepted the page in time.
+    """
+    url = url or service_url("crisis", data)
+    token = token or _own_token(data)
+    with httpx.Client(
+        base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=wait + 20
+    ) as client:
+        try:
+            incident, measured = run_drill(client, wait)
+        except httpx.TransportError as error:
+            raise Mistake(
+                f"crisis at {url} does not answer ({type(error).__name__}): start it, or name it with --url"
+            ) from None
+    out.print(f"drill: incident {incident}", soft_wrap=True)
+    out.print(f"  flag -> answered       {_seconds(measured.taken)}")
+    out.print(f"  flag -> incident       {_seconds(measured.opened)}")
+    out.print(f"  flag -> page accepted  {_seconds(measured.paged)} {measured.channel or ''}".rstrip())
+    if measured.paged is None:
+        out.print(
+            f"no provider accepted the page within {wait:g} s: check that AFTERCARE_ROSTER_FILE or "
+            "AFTERCARE_CRISIS_CHANNELS names a channel, and the log of crisis",
+            style="red",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
+
+
+def _own_token(data: Path) -> str:
+    secret = token_secret(stack_settings(data), data)
+    return issue_token(secret, "aftercare-drill", ["supervisor"], timedelta(hours=1))
+
+
+def run_drill(client: httpx.Client, wait: float) -> tuple[str, Measured]:
+    """Flag, then look at the incident's timeline until its page was accepted. Raises Mistake."""
+    flagged = datetime.now(UTC)
+    began = time.monotonic()
+    taken = _checked(client.post("/v1/crises", json=_flag(flagged)))
+    answered = time.monotonic() - began
+    incident_id = str(taken["incident_id"])
+    while True:
+        incident = _checked(client.get(f"/v1/incidents/{incident_id}"))
+        measured = measure(incident["timeline"], flagged, answered)
+        if measured.paged is not None or time.monotonic() - began > wait:
+            return incident_id, measured
+        time.sleep(0.1)
+
+
+def measure(timeline: list[dict[str, Any]], flagged: datetime, answered: float) -> Measured:
+    """The parts of the time, out of the incident's own timeline."""
+    opened = paged = None
+    channel = None
+    for line in timeline:
+        since = (datetime.fromisoformat(line["at"]) - flagged).total_seconds()
+        # The timeline is kept to the millisecond, the flag is not.
+        since = max(since, 0.0)
+        if line["what"] == "flagged" and opened is None:
+            opened = since
+        if line["what"] == "paged" and paged is None:
+            paged, channel = since, line["channel"]
+    return Measured(answered, opened, paged, channel)
+
+
+def _flag(flagged: datetime) -> dict[str, Any]:
+    name = f"drill-{uuid.uuid4().hex[:16]}"
+    return {
+        "specversion": "1.0",
+        "id": name,
+        "source": "/aftercare-drill",
+        "type": "aftercare.crisis-flagged.v1",
+        "time": write_time(flagged),
+        "data": {
+            "client_id": name,
+            "flagged_at": write_time(flagged),
+            "source": "other",
+            "signals": [],
+            "level": "drill",
+        },
+    }
+
+
+def _checked(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = answer.json()
+    except ValueError:
+        document = {}
+    if not answer.is_success:
+        raise Mistake(f"crisis refused the drill: {answer.status_code} {document.get('detail', '')}")
+    return document
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value * 1000:.0f} ms"
