@@ -99,6 +99,8 @@ def due(
 ) -> FollowUp:
     """Take in a `follow-up-due`, before or after the plan that it belongs to."""
     follow_up = known or _new(data, told_at, invitation, begins_before)
+    if follow_up.due_at and told_at < follow_up.due_at:
+        return follow_up
     update: dict[str, object] = {"due_at": told_at, "template": data.template}
     if told_at > follow_up.told_at:
         update |= _schedule(data, begins_before) | {"told_at": told_at}

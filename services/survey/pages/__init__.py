@@ -8,9 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import jinja2
@@ -18,43 +17,23 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
-from pydantic import Field
 from pymongo.errors import PyMongoError
 
 from services.survey.answering import Answering, Visit
-from services.survey.domain import questionnaire
+from services.survey.domain import help_lines, questionnaire
 from services.survey.domain.links import Links, Opening
 from services.survey.domain.questionnaire import InvalidAnswer, Question
 from services.survey.ending import Unavailable
-from shared.contracts.types import Code, Strict
 from shared.mongo.encryption import Sealed
-from shared.policy.reading import read
 from shared.web.problems import Problem
 from shared.web.texts import LANGUAGES, Language, choose, text
 
 log = structlog.get_logger(__name__)
 
 FOLDER = Path(__file__).parent
-HELP = FOLDER / "help.yaml"
 
 STATUS: Mapping[Opening, int] = {"expired": 410, "called-off": 410, "withdrawn": 410}
 """A link that leads to nothing any more is gone; one that was answered still shows how it ended."""
-
-
-class HelpLine(Strict):
-    """A number to call. `name` is a key of the catalogue under `survey.help.`."""
-
-    number: Annotated[str, Field(pattern=r"^[0-9][0-9\-]{2,15}$")]
-    name: Code
-    source: str
-    checked: date
-
-
-class HelpLines(Strict):
-    """Who can be called, most urgent first."""
-
-    danger: tuple[HelpLine, ...]
-    talk: tuple[HelpLine, ...]
 
 
 class Pages:
@@ -70,7 +49,7 @@ class Pages:
     def __init__(self, links: Links, help_file: Path | None = None) -> None:
         self.root = urlsplit(links.base_url).path.rstrip("/")
         self.links = links
-        self.help = read(help_file or HELP, HelpLines)
+        self.help = help_lines.load(help_file)
         self._style = (FOLDER / "style.css").read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
         self._policy = (
