@@ -12,20 +12,21 @@ import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-import uvicorn
 from starlette.types import Receive, Scope, Send
+
+from aftercare import loopback
 
 PATH = "/cgi-bin/webhook/send"
 PER_MINUTE = 20
 MAX_BYTES = 2048
 
-KEY = "fake-bot"
 UNLIMITED = 1_000_000_000
+"""For `per_minute`, where the limit is not what matters."""
 
 Mood = Literal[
     "well",
@@ -67,8 +68,6 @@ class FakeWeCom:
     per_minute: int = PER_MINUTE
     clock: Callable[[], float] = time.monotonic
     """Seconds, by which the limit counts."""
-    webhook: str = ""
-    """Where the bot is while it is served, key included."""
     pages: list[ReceivedPage] = field(default_factory=list)
     """Every page taken, in order."""
     attempts: int = 0
@@ -81,8 +80,12 @@ class FakeWeCom:
             raise RuntimeError("the fake bot speaks HTTP only")
         body = await _body(receive)
         self.attempts += 1
-        status, answer = await self._answer(scope, body)
+        status, answer, answers = self._answer(scope, body)
         self._move()
+        if not answers:  # until the caller has had enough
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
         headers = [(b"content-type", b"application/json; charset=UTF-8")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
@@ -102,21 +105,18 @@ class FakeWeCom:
                 self._moved.clear()
                 await self._moved.wait()
 
-    async def _answer(self, scope: Scope, body: bytes) -> tuple[int, bytes]:
+    def _answer(self, scope: Scope, body: bytes) -> tuple[int, bytes, bool]:
         if self.mood == "silent":
-            self._move()
-            await asyncio.Event().wait()
+            return 0, b"", False
         if self.mood == "broken":
-            return 500, b"Internal Server Error"
+            return 500, b"Internal Server Error", True
         if self.mood == "nonsense":
-            return 200, b"<html>gateway</html>"
+            return 200, b"<html>gateway</html>", True
         if scope["method"] != "POST" or scope["path"] != PATH:
-            return 404, b""
+            return 404, b"", True
         code, words = self._judge(scope, body)
-        if code == 0 and self.mood == "accepts-silently":
-            self._move()
-            await asyncio.Event().wait()
-        return 200, json.dumps({"errcode": code, "errmsg": words}).encode()
+        answers = not (code == 0 and self.mood == "accepts-silently")
+        return 200, json.dumps({"errcode": code, "errmsg": words}).encode(), answers
 
     def _judge(self, scope: Scope, body: bytes) -> tuple[int, str]:
         key = parse_qs(scope["query_string"].decode()).get("key", [""])[0]
@@ -151,40 +151,9 @@ class FakeWeCom:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """The bot on a port of its own; yields the address to post to, with a key."""
-        config = uvicorn.Config(self, host, port, lifespan="off", log_level="warning", access_log=False)
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve())
-        try:
-            await _until_started(server, serving)
-            bound = server.servers[0].sockets[0].getsockname()[1]
-            self.webhook = f"http://{host}:{bound}{PATH}?key={KEY}"
-            yield self.webhook
-        finally:
-            server.should_exit = server.force_exit = True
-            await serving
-
-
-@asynccontextmanager
-async def serve_fake_wecom(per_minute: int = UNLIMITED) -> AsyncIterator[FakeWeCom]:
-    """A bot on a port. Without a limit unless one is given: in time-lapse hours of pages pass in a second."""
-    bot = FakeWeCom(per_minute=per_minute)
-    async with bot.serve():
-        yield bot
-
-
-async def _until_started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
-    while not server.started:
-        if serving.done():
-            await serving
-        await asyncio.sleep(0.005)
-
-
-class _Server(uvicorn.Server):
-    """Leaves the signals to whoever owns the process."""
-
-    def capture_signals(self) -> Any:
-        return nullcontext()
+        """The bot on a port of its own; yields the address to post to; `?key=` and any key follow."""
+        async with loopback.serve(self, host, port) as base:
+            yield f"{base}{PATH}"
 
 
 async def _body(receive: Receive) -> bytes:

@@ -358,9 +358,9 @@ def _paged(incident: Incident, moment: Moment) -> dict[str, Any]:
     change: dict[str, Any] = {}
     if moment.note and moment.note.startswith("worse "):
         change["worse"] = None
-    if moment.step == "head":
+    if moment.step == "head" and incident.head_told_at is None:
         if moment.kind == "paged":
-            change["head_told_at"] = incident.head_told_at or moment.at
+            change["head_told_at"] = moment.at
         change |= {"head_tries": incident.head_tries + 1, "head_tried_at": moment.at}
     return change
 

@@ -36,6 +36,8 @@ class Story:
     now: datetime
     reaches: Callable[[str], bool] = lambda _: True
     """Whether a step's page is accepted by a provider."""
+    keeps_all: bool = False
+    """Whether the timeline is never pruned, as the keeper does."""
     pages: list[tuple[float, str]] = field(default_factory=list)
     """Minutes after the flag, and the step that was paged."""
 
@@ -69,7 +71,7 @@ class Story:
         while (step := domain.next_at(self.incident, CHAIN)) is not None and step <= until:
             self.now = max(self.now, step)
             self.work()
-            if len(self.incident.timeline) > 100:
+            if len(self.incident.timeline) > 100 and not self.keeps_all:
                 self.incident = domain.pruned(self.incident)
         self.now = until
         return self

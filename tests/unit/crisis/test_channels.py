@@ -69,7 +69,7 @@ async def test_a_long_page_is_cut_between_characters() -> None:
 async def test_a_bot_that_never_answers_has_not_taken_the_page(mood: Mood) -> None:
     fake = FakeWeCom(mood=mood)
     async with fake.serve() as url, httpx.AsyncClient(timeout=0.2) as client:
-        answer = await WeCom(WeComAddress(url=url), client).send(page())
+        answer = await WeCom(WeComAddress(url=f"{url}?key=one"), client).send(page())
     assert answer == Rejected("timeout")
 
 
