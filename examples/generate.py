@@ -18,6 +18,8 @@ from typing import Any
 
 ZONE = timezone(timedelta(hours=8))
 SERVICES = ("career-transition", "stress", "workplace-relations")
+FLAGGED = 17
+"""A counsellor flags a crisis for one client in so many."""
 MARKS = ("severe-work-stress", "career-crisis")
 
 
@@ -30,13 +32,16 @@ class Life:
         opened = start + timedelta(days=self.draw.randrange(int(days * 0.7)))
         self.now = self._hour(opened)
         self.count = 0
+        self.flagged = number % FLAGGED == 0
 
     def _hour(self, day: datetime) -> datetime:
         """Some minute of the company's working hours."""
         return day.replace(hour=9) + timedelta(minutes=self.draw.randrange(10 * 60))
 
     def _later(self, low: int, high: int) -> datetime:
-        self.now = self._hour(self.now.replace(hour=0, minute=0) + timedelta(days=self.draw.randint(low, high)))
+        self.now = self._hour(
+            self.now.replace(hour=0, minute=0) + timedelta(days=self.draw.randint(low, high))
+        )
         return self.now
 
     def _event(self, topic: str, time: datetime, subject: str, /, **data: Any) -> dict[str, Any]:
@@ -83,6 +88,8 @@ class Life:
                 ended_at=ended,
                 marks=marked,
             )
+            if number == 2 and self.flagged:
+                yield self._crisis(ended + timedelta(minutes=10))
             if number == drops_after:
                 yield from self._drop(number)
                 return
@@ -101,12 +108,31 @@ class Life:
         if chance < 0.06:
             at = self._later(2, 40)
             yield self._case_event(
-                "attention-changed", at, reason="career-crisis", state="decided", decided_by="counsellor-1", at=at
+                "attention-changed",
+                at,
+                reason="career-crisis",
+                state="decided",
+                decided_by="counsellor-1",
+                at=at,
             )
         elif chance < 0.14:
             yield self._consent(self._later(2, 30), False)
             if chance < 0.10:
                 yield self._consent(self._later(5, 40), True)
+
+    def _crisis(self, at: datetime) -> dict[str, Any]:
+        """The counsellor is worried after a session."""
+        return self._event(
+            "crisis-flagged",
+            at,
+            self.case["client_id"],
+            **self.case,
+            flagged_at=at,
+            source="counsellor",
+            signals=["self-harm"],
+            level="high",
+            flagged_by="counsellor-1",
+        )
 
     def _consent(self, at: datetime, allowed: bool) -> dict[str, Any]:
         client = self.case["client_id"]
@@ -125,7 +151,9 @@ def timeline(clients: int, seed: int, start: datetime, days: int = 182) -> list[
     """Every event of so many lives, in the order of their times."""
     until = start + timedelta(days=days)
     events = [event for number in range(1, clients + 1) for event in Life(number, start, days, seed).events()]
-    return sorted((event for event in events if event["time"] < until.isoformat()), key=lambda event: event["time"])
+    return sorted(
+        (event for event in events if event["time"] < until.isoformat()), key=lambda event: event["time"]
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
 
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where it is there: ten times faster."""
+
 _ADVICE = {
     "extra_forbidden": "remove it or correct its spelling",
     "missing": "add it",
@@ -45,7 +48,7 @@ def read(path: Path, model: type[M]) -> M:
     """The file's content as a checked model. Raises PolicyError."""
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not written in UTF-8"
         raise PolicyError([Problem(path, 1, "file", f"unreadable ({reason})", "check the path")]) from error
@@ -62,7 +65,7 @@ def read(path: Path, model: type[M]) -> M:
         raise PolicyError(repeated)
     try:
         # By way of JSON: there a strict model takes lists for tuples and text for dates, as YAML writes them.
-        return model.model_validate_json(json.dumps(yaml.safe_load(text), default=str))
+        return model.model_validate_json(json.dumps(yaml.load(text, Loader=_Loader), default=str))
     except ValidationError as error:
         raise PolicyError([_problem(path, root, dict(found)) for found in error.errors()]) from error
 
