@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import logging
 import sys
 
 import typer
 
 from aftercare import dead_letters, policy, topics
+from aftercare.demo import demo
 from aftercare.doctor import doctor
 from aftercare.drill import drill
 from aftercare.engines import EngineMissing
 from aftercare.mistakes import Mistake
 from aftercare.publish import publish
 from aftercare.run import run
+from aftercare.simulate import simulate
 from aftercare.tail import tail
 from aftercare.terminal import err
 from aftercare.token import token
@@ -28,6 +28,8 @@ app = typer.Typer(
     help="Follow-ups, deadlines and crisis pages after online counselling.",
 )
 app.command()(up)
+app.command()(demo)
+app.command()(simulate)
 app.command()(run)
 app.command()(publish)
 app.command()(tail)
@@ -37,10 +39,6 @@ app.add_typer(policy.app, name="policy")
 app.command()(drill)
 app.command()(doctor)
 app.command()(token)
-
-for _name in ("simulate", "demo"):
-    with contextlib.suppress(ModuleNotFoundError):
-        app.command(_name)(getattr(importlib.import_module(f"aftercare.{_name}"), _name))
 
 
 def main() -> None:

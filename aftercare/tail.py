@@ -91,7 +91,7 @@ def line(topic: str, record: ConsumerRecord) -> Text:
     """A record as one line."""
     if topic in DEAD_LETTER_TOPICS:
         letter = json.loads(record.value)
-        text = _columns(letter["at"], topic, letter["id"][:12], letter["reason"])
+        text = _columns(letter["at"].replace("T", " "), topic, letter["id"][:12], letter["reason"])
         return text.append(f"  {letter['field']}")
     event = read(topic, record)
     if isinstance(event, Refused):

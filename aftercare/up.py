@@ -80,9 +80,9 @@ def up(
     ports = {service: first_port + number for number, service in enumerate(SERVICES)}
     with locked(data), ExitStack() as parts:
         _demand_free(ports)
-        own_secrets = _secrets(data)
+        secret_values = own_secrets(data, os.environ)
         engines = _engines(data, parts)
-        values = {**own_secrets, **engines.settings}
+        values = {**secret_values, **engines.settings}
         environment = service_environment(values, ports, os.environ)
         settings = read_settings(Settings, **_given(values))
         write_private(data / STACK, _left(engines.settings, ports))
@@ -124,15 +124,14 @@ def locked(data: Path) -> Iterator[None]:
         yield
 
 
-def _secrets(data: Path) -> dict[str, str]:
-    """The development secrets of this folder, made at the first start; the environment's own come first."""
+def own_secrets(data: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The development secrets of this folder, made at the first start, without those that the environment has.
+
+    Raises Mistake where they are lost although something lies encrypted under them.
+    """
     path = data / SECRETS
     if not path.exists():
-        if (
-            (data / "mongo").is_dir()
-            and variable("master_key") not in os.environ
-            and any(data.glob("mongo/*.wt"))
-        ):
+        if variable("master_key") not in environment and any(data.glob("mongo/*.wt")):
             raise Mistake(
                 f"{path} is gone, and with it the key to what lies encrypted in {data / 'mongo'}: "
                 f"bring it back, or remove {data} to start afresh"
@@ -142,9 +141,9 @@ def _secrets(data: Path) -> dict[str, str]:
         kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise Mistake(f"{path} cannot be read: bring it back, or remove {data} to start afresh") from None
-    if os.environ.get(variable("oidc_issuer")):  # or tokens of both kinds would be taken
+    if environment.get(variable("oidc_issuer")):  # or tokens of both kinds would be taken
         kept.pop("token_secret", None)
-    return {name: value for name, value in kept.items() if variable(name) not in os.environ}
+    return {name: value for name, value in kept.items() if variable(name) not in environment}
 
 
 def new_secrets() -> dict[str, str]:

@@ -1,0 +1,78 @@
+"""The judgements of the doctor."""
+
+from __future__ import annotations
+
+import base64
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from aftercare.doctor import check_calendar, check_secrets, check_skew, judge
+from shared.policy.workdays import WorkCalendar, load_calendar
+from shared.settings import Settings
+
+KEY = base64.b64encode(bytes(96)).decode()
+
+
+def levels(**given: Any) -> list[str]:
+    return [finding.level for finding in check_secrets(Settings(**given))]
+
+
+def test_development_sign_in_is_worth_a_word() -> None:
+    assert levels(token_secret="s", master_key=KEY) == ["warn", "ok"]
+
+
+def test_oidc_alone_is_well() -> None:
+    assert levels(oidc_issuer="https://login.example", master_key=KEY) == ["ok", "ok"]
+
+
+def test_a_development_secret_beside_oidc_fails() -> None:
+    assert levels(oidc_issuer="https://login.example", token_secret="s", master_key=KEY) == ["fail", "ok"]
+
+
+def test_nobody_who_can_sign_in_and_a_short_key_fail() -> None:
+    assert levels(master_key="c2hvcnQ=") == ["fail", "fail"]
+
+
+@pytest.mark.parametrize(
+    ("skew", "level"),
+    [
+        (timedelta(0), "ok"),
+        (timedelta(seconds=1.9), "ok"),
+        (timedelta(seconds=3), "warn"),
+        (timedelta(seconds=-3), "warn"),
+        (timedelta(seconds=61), "fail"),
+        (timedelta(hours=-8), "fail"),
+    ],
+)
+def test_clocks_that_differ(skew: timedelta, level: str) -> None:
+    assert check_skew(skew, timedelta(milliseconds=10)).level == level
+
+
+def test_a_slow_answer_is_no_difference_of_clocks() -> None:
+    assert check_skew(timedelta(seconds=3), timedelta(seconds=6)).level == "ok"
+
+
+def test_the_year_of_the_last_notice_is_known() -> None:
+    assert [finding.level for finding in check_calendar(load_calendar(), date(2026, 3, 1))] == ["ok", "ok"]
+
+
+def test_next_years_notice_is_missed_in_december_only() -> None:
+    calendar = load_calendar()
+    november, december = (list(check_calendar(calendar, date(2026, month, 1))) for month in (11, 12))
+    assert "not announced yet" in november[1].what
+    assert december[1].level == "warn"
+    assert "shared/policy/workdays.yaml" in december[1].advice
+
+
+def test_an_unknown_present_year_fails() -> None:
+    findings = list(check_calendar(WorkCalendar(), date(2099, 1, 1)))
+    assert findings[0].level == "fail"
+
+
+def test_a_service_may_be_ready_without_what_it_can_do_without() -> None:
+    assert judge("crisis", {"pager": True}, {"bus": True}).level == "ok"
+    assert judge("crisis", {"pager": True}, {"bus": False, "database": True}).level == "warn"
+    assert judge("crisis", {"pager": True}, {"bus": False}).what == "crisis is ready without: bus"
+    assert judge("intake", {"stores": False}, {"bus": False}).level == "fail"

@@ -1,0 +1,87 @@
+"""The policy in plain words, and its mistakes by file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aftercare.mistakes import Mistake
+from aftercare.policy import explanation
+from shared.policy.model import REGIME, Policy, load
+from shared.web.texts import LANGUAGES
+from tests.unit.aftercare.command_line import Invoke
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return load()
+
+
+def test_every_row_has_words_in_both_languages(policy: Policy) -> None:
+    for row in policy.rows():
+        for language in LANGUAGES:
+            for said in explanation(policy, row.name, language):
+                assert said.startswith(f"{row.clause}") or row.clause in said
+                assert "{" not in said
+
+
+def test_a_clause_is_told_by_each_row_that_carries_it(policy: Policy) -> None:
+    zh = explanation(policy, "F42", "zh")
+    assert len(zh) == 1
+    assert "自中止之日起 3 天随访" in zh[0]
+    assert "最迟不超过 7 天" in zh[0]
+    english = explanation(policy, "f40", "en")
+    assert len(english) == len(policy.of_clause("F40"))
+    assert "a follow-up 6 months after the closing" in "\n".join(english)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("record-24h", "Operations must act within 24 h. Opened by milestone-reached follow-up-conducted"),
+        ("complaint-3wd", "(flag complaint | satisfaction <= 2)"),
+        ("prepare-1wd", 'at least 1 working day before "scheduled_for"'),
+        ("prepare-1wd", "Cancelled by follow-up-recorded."),
+        ("progress-3wd", "Once fulfilled it opens again"),
+        ("classification-5th", 'must do "classification" every month, by day 5 of the month after'),
+        ("session-reminder", '10 min before "starts_at"'),
+        ("crisis-chain", "must be told within 10 min"),
+        ("questionnaire-length", "At most 8 min."),
+        ("records-drawn", "30% of last month's items"),
+        ("standard-3wd", "Only for workplace-adaptation."),
+    ],
+)
+def test_a_rule_is_told_by_its_name(policy: Policy, rule: str, said: str) -> None:
+    assert said in "\n".join(explanation(policy, rule, "en"))
+
+
+def test_a_clause_without_a_row_says_where_it_is_carried(policy: Policy) -> None:
+    assert "docs/clauses.md" in explanation(policy, "F7", "en")[0]
+
+
+def test_an_unknown_rule_suggests_near_ones(policy: Policy) -> None:
+    with pytest.raises(Mistake, match="did you mean record-24h"):
+        explanation(policy, "record-24", "zh")
+
+
+def test_chinese_comes_first(aftercare: Invoke) -> None:
+    assert "已结案" in aftercare("policy", "explain", "F36").output
+    assert "Closed cases" in aftercare("policy", "explain", "F36", "--language", "en").output
+    assert isinstance(aftercare("policy", "explain", "F36", "--language", "fr").exception, Mistake)
+
+
+def test_the_shipped_policy_has_no_mistakes(aftercare: Invoke) -> None:
+    result = aftercare("policy", "lint")
+    assert result.exit_code == 0
+    assert "no mistakes" in result.output
+
+
+def test_mistakes_are_told_with_file_and_line(aftercare: Invoke, tmp_path: Path) -> None:
+    text = REGIME.read_text(encoding="utf-8").replace("move: inside-limit", "move: whenever", 1)
+    broken = tmp_path / "mine.yaml"
+    broken.write_text(text, encoding="utf-8")
+    number = next(n for n, content in enumerate(text.splitlines(), 1) if "whenever" in content)
+    result = aftercare("policy", "lint", str(broken))
+    assert result.exit_code == 1
+    assert f"mine.yaml:{number}: follow_ups." in result.output
