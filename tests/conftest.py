@@ -63,7 +63,7 @@ def stack(settings: dict[str, Any]) -> Start:
     from tests.system import running_system
 
     def start(
-        *services: str, start: When = "2026-03-02 09:00", **own: dict[str, Any]
+        *services: str, start: When = "2026-05-06 09:00", **own: dict[str, Any]
     ) -> AbstractAsyncContextManager[System]:
         return running_system(settings, services, at(start), own)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from fastapi import FastAPI
 
 from aftercare.stack import Stack, running_stack
@@ -79,9 +80,27 @@ class System:
         """Every record that was ever on a topic, by offset; topics have one partition here."""
         return await records_on(self.settings, topic)
 
+    async def committed(self, service: str, topic: str) -> int:
+        """The offset that a service has committed on a topic; 0 when none."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap_servers)
+        place = TopicPartition(self.settings.topic(topic), 0)
+        await admin.start()
+        try:
+            found = await admin.list_consumer_group_offsets(self.settings.group(service), partitions=[place])
+        finally:
+            await admin.close()
+        return max(int(found[place].offset), 0)
+
     async def events(self, topic: str) -> list[Event]:
         """Every event that was on a topic, each as often as it was published."""
         return [parse_record(topic, r.headers, r.value, FAR) for r in await self.records(topic)]
+
+
+async def eventually(condition: Callable[[], bool], timeout: float = 20) -> None:
+    """Wait until a condition holds. Raises TimeoutError."""
+    async with asyncio.timeout(timeout):
+        while not condition():  # noqa: ASYNC110 - a condition of somebody else's, which sets no event
+            await asyncio.sleep(0.01)
 
 
 async def records_on(settings: Settings, topic: str) -> list[ConsumerRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from shared.contracts.topics import COMPANY_TOPICS
 from shared.messaging.bus import Outgoing
 from shared.messaging.progress import Progress
 from shared.mongo.client import Session
-from shared.mongo.journal import Entry, Journal, Outcome
+from shared.mongo.journal import Entry, Journal, Outcome, Transaction
 from shared.observability import tracing
 
 log = structlog.get_logger(__name__)
@@ -56,10 +57,14 @@ class Ingress:
         self._clock = clock
         self._progress = progress
         self._crisis = crisis
+        self._storing: set[asyncio.Task[Any]] = set()
 
     async def take(self, documents: Sequence[Any]) -> list[Result]:
         """Take what can be taken; one bad event keeps no good one out. Raises `NotStored`."""
         parsed = [self._parse(index, document) for index, document in enumerate(documents)]
+        await self._forward_unreadable(
+            [document for document, (_, event) in zip(documents, parsed, strict=True) if event is None]
+        )
         events = {result.index: event for result, event in parsed if event}
         refused = await self._store(events) if events else {}
         return [refused.get(result.index, result) for result, _ in parsed]
@@ -103,32 +108,76 @@ class Ingress:
             return outcome
 
         crises = [event for event in events.values() if event.topic == "crisis-flagged"]
-        try:
-            _, publishing = await self._journal.transact_then_publish(work)
-        except PyMongoError:
-            if len(crises) < len(events) or not await self._forward(crises):
-                raise NotStored from None
-            return {}
         if crises:
-            done, _ = await asyncio.wait([publishing], timeout=self._settings.crisis_patience_seconds)
-            if not done:
-                await self._forward(crises)
+            await self._take_crises(work, crises, alone=len(crises) == len(events))
+            return reused
+        try:
+            await self._journal.transact_then_publish(work)
+        except PyMongoError:
+            raise NotStored from None
         return reused
+
+    async def _take_crises(self, work: Transaction, crises: Sequence[Event], *, alone: bool) -> None:
+        """Store and publish; whichever of the two does not happen within seconds, tell the crisis service as well.
+
+        Where nothing could be stored, events that came along with the crises are sent again by the publisher.
+        """
+        patience = self._settings.crisis_patience_seconds
+        storing = asyncio.create_task(self._journal.transact_then_publish(work))
+        self._storing.add(storing)
+        storing.add_done_callback(self._stored)
+        stored = False
+        if (await asyncio.wait([storing], timeout=patience))[0]:
+            try:
+                _, publishing = storing.result()
+                stored = True
+                if (await asyncio.wait([publishing], timeout=patience))[0]:
+                    return
+            except PyMongoError:
+                log.warning("a crisis could not be stored: it goes over HTTP")
+        told = await self._forward(crises)
+        if not (stored or (told and alone)):
+            raise NotStored
+
+    def _stored(self, storing: asyncio.Task[Any]) -> None:
+        self._storing.discard(storing)
+        if not storing.cancelled() and storing.exception():
+            log.warning("storing failed", error=type(storing.exception()).__name__)
 
     async def _forward(self, crises: Sequence[Event]) -> bool:
         """Tell the crisis service directly; whether it took all of them. Telling it twice is harmless."""
+        answers = [await self._tell(_written(event.structured())) for event in crises]
+        return all(answer is not None and answer.is_success for answer in answers)
+
+    async def _forward_unreadable(self, documents: Sequence[Any]) -> None:
+        """A flag that cannot be read still pages. The publisher is told to mend it all the same."""
+        for document in documents:
+            given = document.get("type") if isinstance(document, dict) else None
+            if isinstance(given, str) and given.startswith("aftercare.crisis-flagged."):
+                await self._tell(_written(document))
+
+    async def _tell(self, body: bytes) -> httpx.Response | None:
         if self._crisis is None:
-            log.error("a crisis waits for the bus and AFTERCARE_CRISIS_URL is not set")
-            return False
+            log.error("a crisis should go over HTTP and AFTERCARE_CRISIS_URL is not set")
+            return None
         try:
             with self._progress.busy("intake"):
-                for event in crises:
-                    answer = await self._crisis.post("/v1/crises", json=event.structured())
-                    answer.raise_for_status()
+                answer = await self._crisis.post(
+                    "/v1/crises", content=body, headers={"Content-Type": "application/cloudevents+json"}
+                )
         except httpx.HTTPError as error:
             log.error("the crisis service could not be told", error=type(error).__name__)
-            return False
-        return True
+            return None
+        if answer.is_error and answer.status_code != 422:  # 422: paged as a flag that cannot be read
+            log.error("the crisis service did not take a crisis", status=answer.status_code)
+        return answer
+
+
+def _written(document: Any) -> bytes:
+    try:
+        return json.dumps(document).encode()
+    except RecursionError:
+        return b"nested too deeply to be written"
 
 
 def _refused(index: int, event_id: str | None, refusal: Refused) -> Result:

@@ -25,9 +25,11 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
     runtime = Runtime("intake", settings, clock, progress)
     store = Store(runtime.db)
     runtime.preparations.append(store.ensure_indexes)
-    runtime.react(IntakeReactions(store))
     erased = asyncio.Event()
-    runtime.run("erasures", lambda: carry_out(runtime.db, runtime.vault, erased))
+    runtime.react(IntakeReactions(store), after_batch=erased.set)
+    runtime.run(
+        "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("intake"))
+    )
     ingress = Ingress(settings, runtime.journal, clock, progress, _crisis(settings))
     app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
     app.include_router(routes(store, runtime.vault, ingress, clock))

@@ -100,6 +100,7 @@ class ReactionLoop:
             self._progress.taken(self.group, topic, partition, offset)
         with self._progress.busy(self.service), metrics.BATCH_SECONDS.labels(self.service).time():
             try:
+                self._stand_still_if_halted()
                 await self.settle(records)
                 self._check_limit()
                 if self._after_batch:
@@ -137,9 +138,10 @@ class ReactionLoop:
         async def work(session: AsyncIOMotorClientSession) -> Outcome:
             return await self._decide(session, arrivals, refused, now)
 
-        await self._journal.transact(work)
-        self._recent.extend([False] * len(arrivals))
-        self._recent.extend([True] * len(refused))
+        outcome = await self._journal.transact(work)
+        # Only new letters count: a batch that is read again after a restart does not stop us a second time.
+        letters = len(outcome.additions.get("dead_letters", ()))
+        self._recent.extend([True] * letters + [False] * (len(records) - letters))
 
     async def _decide(
         self,
@@ -211,6 +213,9 @@ class ReactionLoop:
             self.halted = True
             metrics.CONSUMER_HALTED.labels(self.service).set(1)
             log.error("too many dead letters: the consumer stands still", service=self.service)
+        self._stand_still_if_halted()
+
+    def _stand_still_if_halted(self) -> None:
         if self.halted:
             raise TooManyDeadLetters(self.service)
 

@@ -9,6 +9,7 @@ retention and any replay of dead letters, so that a repetition is always recogni
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,12 @@ class Outcome:
 def is_transient(error: Exception) -> bool:
     """Whether trying again can help: the database or the bus is away, or another writer was faster."""
     return isinstance(error, PyMongoError | KafkaError | OSError | TimeoutError)
+
+
+def _is_duplicate(error: OperationFailure) -> bool:
+    if isinstance(error, BulkWriteError):
+        return all(failed["code"] == 11000 for failed in error.details["writeErrors"])
+    return isinstance(error, DuplicateKeyError)
 
 
 class Journal:
@@ -117,15 +124,21 @@ class Journal:
         with self._progress.busy(self._service):
             await self._dispatch(entries)
 
+    async def close(self) -> None:
+        """Leave what is still being published to the relay of the next start."""
+        for publishing in self._publishing:
+            publishing.cancel()
+        await asyncio.gather(*self._publishing, return_exceptions=True)
+
     async def _until_it_stands(self, work: Transaction) -> Outcome:
         while True:
             try:
                 return await self._commit(work)
-            except (DuplicateKeyError, BulkWriteError):
-                continue  # the entry was written meanwhile: the next reading finds it
             except OperationFailure as error:
-                if not error.has_error_label("TransientTransactionError"):
+                # A duplicate: the entry was written meanwhile, and the next reading finds it.
+                if not (_is_duplicate(error) or error.has_error_label("TransientTransactionError")):
                     raise
+            await asyncio.sleep(random.uniform(0, 0.02))  # whoever was faster may need the moment
 
     async def _commit(self, work: Transaction) -> Outcome:
         async with await self.db.client.start_session() as session, session.start_transaction():

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -116,6 +117,7 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.broker.stop()
+            await self.journal.close()
             await self.publisher.stop()
             await self.vault.close()
             self.client.close()
@@ -154,7 +156,9 @@ class Runtime:
     async def _connect_bus(self) -> None:
         if not self.publisher.connected:
             await self.publisher.start()
-        await self.journal.relay()
+        # What a crash left goes out before anything new of the same key does.
+        while await self.journal.relay(timedelta()):
+            pass
         try:
             await self.broker.start()
         except BaseException:
