@@ -288,7 +288,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     def _command(name: str, summary: str, act: Callable[[Incident, str, datetime], Incident]) -> None:
         @router.post(f"/v1/incidents/{{incident_id}}/{name}", tags=["incidents"], summary=summary, name=name)
         async def command(
-            incident_id: str, response: Response, principal: Annotated[Principal, Depends(supervisors)]
+            incident_id: str, response: Response, principal: Principal = Depends(supervisors)
         ) -> IncidentView:
             by = person(principal)
             incident = await _do(incident_id, lambda known: act(known, by, clock.now()))
@@ -298,7 +298,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     async def resolve(
         incident_id: str,
         response: Response,
-        principal: Annotated[Principal, Depends(supervisors)],
+        principal: Principal = Depends(supervisors),
         resolution: Annotated[Resolution | None, Body()] = None,
     ) -> IncidentView:
         by, outcome = person(principal), resolution.outcome if resolution else None

@@ -50,6 +50,8 @@ UNKNOWN = "unknown"
 """Stands for the client of a flag that could not be read."""
 ERASED = "erased"
 """Stands for a client whose data had to go."""
+NOBODY = {"client_id": ERASED, "case_id": None, "follow_up_id": None}
+"""What remains of whom a flag was about."""
 
 RANK: dict[Level, int] = {"drill": 0, "watch": 1, "high": 2, "imminent": 3, "unknown": 3}
 
@@ -621,13 +623,10 @@ def _lapses_at(incident: Incident, chain: CrisisChain) -> datetime | None:
 def scrubbed(incident: Incident) -> Incident:
     """Without any reference to its client, who asked to be erased. Only for what is over."""
     lines = tuple(
-        line.model_copy(update={"flag": line.flag.model_copy(update=_NOBODY)}) if line.flag else line
+        line.model_copy(update={"flag": line.flag.model_copy(update=NOBODY)}) if line.flag else line
         for line in incident.timeline
     )
     return incident.model_copy(update={"client_id": ERASED, "timeline": lines, "erase": False})
-
-
-_NOBODY = {"client_id": ERASED, "case_id": None, "follow_up_id": None}
 
 
 # --- the timeline ---------------------------------------------------------------------------------------------

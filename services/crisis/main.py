@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 from services.crisis.api import routes
 from services.crisis.auditor import Auditor
 from services.crisis.dispatch import Dispatcher
+from services.crisis.erasures import Erasures
 from services.crisis.flags import FlagReader
 from services.crisis.keeper import SERVICE, Keeper
 from services.crisis.links import Links
@@ -51,14 +52,15 @@ def build(
     composer = Composer(links, settings.client_url, chain)
     dispatcher = Dispatcher(read_roster(settings.roster_file), settings.fallback(), http)
     keeper = Keeper(runtime.journal, store, runtime.dead_letters, chain, clock, progress)
-    pager = Pager(store, keeper, dispatcher, composer, chain, clock, progress)
+    erasures = Erasures(store, runtime.vault, progress)
+    pager = Pager(store, keeper, dispatcher, composer, chain, clock, progress, erasures.wake)
     flags = FlagReader(settings, pager, clock, progress)
     notices = Notices(store, dispatcher, clock, progress)
     heartbeat = settings.heartbeat_url.get_secret_value() if settings.heartbeat_url else None
     auditor = Auditor(pager, keeper, flags, clock, heartbeat, http)
 
     runtime.preparations += [store.ensure_indexes, pager.load, flags.wait_started]
-    _react(runtime, CrisisReactions(store, chain), pager, notices, store)
+    _react(runtime, CrisisReactions(store, chain), pager, notices, erasures)
     runtime.run("pager", pager.run, at_once=True)
     runtime.run("keeper", lambda: keeper.run(pager), at_once=True)
     runtime.run("flags", lambda: flags.run(keeper.prepared.wait), at_once=True)
@@ -69,6 +71,7 @@ def build(
     runtime.run("connections", lambda: _until_the_end(http), at_once=True)
     runtime.run("publishing", keeper.publish)
     runtime.run("notices", notices.run)
+    runtime.run("erasures", erasures.run)
     runtime.run("sync", pager.sync_for_ever)
 
     async def required(_: Runtime) -> dict[str, bool]:
@@ -82,7 +85,7 @@ def build(
 
 
 def _react(
-    runtime: Runtime, reactions: CrisisReactions, pager: Pager, notices: Notices, store: Store
+    runtime: Runtime, reactions: CrisisReactions, pager: Pager, notices: Notices, erasures: Erasures
 ) -> None:
     """The event loop, and then at once what it has put into the database: a page does not wait for the next look."""
     loop = ReactionLoop(
@@ -98,21 +101,15 @@ def _react(
     async def on_batch(message: KafkaMessage) -> None:
         with runtime.progress.busy(SERVICE):
             await loop.on_batch(message)
+            erasures.wake.set()
+            notices.wake.set()
             try:
                 await pager.sync()
-                await carry_out_erasures()
-            except PyMongoError as error:  # it is committed: the next look, or the next start, does it
+            except PyMongoError as error:  # it is committed: the next look does it
                 log.warning("following up waits for the database", error=type(error).__name__)
-            notices.wake.set()
-
-    async def carry_out_erasures() -> None:
-        for client_id in await store.erasures():
-            await runtime.vault.destroy(client_id)
-            await store.erased(client_id)
 
     runtime.loop = loop
     runtime.consume(loop.group, TOPICS, on_batch)
-    runtime.preparations.append(carry_out_erasures)
 
 
 async def _until_the_end(http: httpx.AsyncClient) -> None:

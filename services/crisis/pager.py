@@ -84,7 +84,9 @@ class Pager:
         chain: CrisisChain,
         clock: Clock,
         progress: Progress,
+        erased: asyncio.Event,
     ) -> None:
+        self._erased = erased
         self.board: dict[str, Watch] = {}
         self.wake = asyncio.Event()
         self.ticks = 0
@@ -244,14 +246,13 @@ class Pager:
         if not first and not await self._claimed(watch, page):
             return
         now = self._clock.now()
-        self._replace(watch, domain.escalate(watch.incident, page, now))
         with tracing.span(
             "crisis page", **{"aftercare.step": page.step, "aftercare.incident": watch.incident.id}
         ):
             reach = await self._dispatcher.send(
                 page.roles, lambda who: self._composer.compose(watch.incident, page, who, now)
             )
-        before = watch.incident
+        before = domain.escalate(watch.incident, page, now)
         if reach.reached:
             after = domain.sent(before, page, self._clock.now(), reach.channel, reach.reached)
             self._first_accepted(watch)
@@ -352,6 +353,8 @@ class Pager:
             waiting = self._stored.pop(flag.unique, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
+        if merged.client_id == domain.ERASED:
+            self._erased.set()
         watch = self.board.get(incident.id)
         if watch is None:
             return

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pymongo.errors import DuplicateKeyError
 
-from services.crisis.domain import ERASED, Incident, Moment
+from services.crisis.domain import ERASED, NOBODY, Incident, Moment
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document
 
@@ -32,7 +32,7 @@ class Notice(Document):
 
 
 class Erasure(Document):
-    """A client whose sealed texts must be made unreadable; the id is the client's until that is done."""
+    """A client who asked to be erased; kept until nothing is left that refers to them."""
 
     collection: ClassVar[str] = "erasures"
 
@@ -176,18 +176,18 @@ class Store:
         await self._notices.update_many({"_id": {"$in": list(keys)}}, {"$set": {"told_at": now}}, hint="_id_")
 
     async def erasures(self) -> list[str]:
-        """The clients whose sealed texts must still be made unreadable."""
+        """The clients who asked to be erased and of whom something may be left."""
         return [found["_id"] async for found in self._erasures.find({})]
 
-    async def erased(self, client_id: str) -> None:
-        """Nothing of the client is left: forget the id too, and the flags in the timelines of what is over."""
+    async def forget(self, client_id: str) -> None:
+        """Take the client out of the timelines of what is over, and forget the request once nothing is left."""
         over = [found["_id"] async for found in self._incidents.find({"client_id": ERASED}, {"_id": 1})]
         await self._timeline.update_many(
             {"incident_id": {"$in": over}, "moment.flag.client_id": client_id},
-            {"$set": {"moment.flag.client_id": ERASED, "moment.flag.case_id": None,
-                      "moment.flag.follow_up_id": None}},
-        )  # fmt: skip
-        await self._erasures.delete_one({"_id": client_id})
+            {"$set": {f"moment.flag.{name}": value for name, value in NOBODY.items()}},
+        )
+        if await self._incidents.find_one({"client_id": client_id}, {"_id": 1}) is None:
+            await self._erasures.delete_one({"_id": client_id})
 
 
 def line_key(incident_id: str, line: Moment) -> str:

@@ -1,0 +1,27 @@
+"""The crisis service on real engines, with a bot of its own that is no bot."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from aftercare.fake_wecom import UNLIMITED, FakeWeCom
+
+
+@pytest.fixture
+def bot() -> FakeWeCom:
+    """A WeCom bot that takes any number of pages."""
+    return FakeWeCom(per_minute=UNLIMITED)
+
+
+@pytest.fixture
+async def paging(bot: FakeWeCom) -> AsyncIterator[dict[str, Any]]:
+    """Settings with which every page goes to the bot."""
+    async with bot.serve() as address:
+        yield {
+            "wecom_webhooks": f"{address}?key=one",
+            "public_url": "https://crisis.example",
+            "client_url": "https://records.example/{client_id}",
+        }
