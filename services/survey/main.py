@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI
-from faststream.kafka.annotations import KafkaMessage
 
 from services.survey import api, pages
 from services.survey.answering import Answering, Answers
@@ -21,8 +20,6 @@ from services.survey.reactions import SurveyReactions
 from services.survey.settings import SurveySettings
 from services.survey.store import Store
 from shared.clock import Clock
-from shared.contracts.topics import consumed_by
-from shared.messaging.loop import ReactionLoop
 from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
 from shared.mongo.erasure import carry_out
@@ -49,7 +46,13 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
         settings, store, clock, progress, lambda subject: links.url(links.invitation(subject)), minutes
     )
     erased = asyncio.Event()
-    _react(runtime, SurveyReactions(store, links, policy.switches.work_begins_before), [sender.wake, erased])
+
+    def wake() -> None:
+        sender.wake.set()
+        erased.set()
+
+    reactions = SurveyReactions(store, links, policy.switches.work_begins_before)
+    runtime.react(reactions, after_batch=wake)
     runtime.run("messages", sender.run)
     runtime.run(
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("survey"))
@@ -62,28 +65,6 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
     app.include_router(api.routes(store, conducting, clock, policy))
     app.include_router(pages.routes(pages.Pages(links, settings.help_file), answering))
     return app
-
-
-def _react(runtime: Runtime, reactions: SurveyReactions, wakes: list[asyncio.Event]) -> None:
-    """Handle events, and after each batch wake the tasks that carry out what was decided."""
-    loop = ReactionLoop(
-        runtime.service,
-        runtime.settings,
-        reactions,
-        runtime.journal,
-        runtime.dead_letters,
-        runtime.clock,
-        runtime.progress,
-    )
-    runtime.loop = loop
-
-    async def on_batch(message: KafkaMessage) -> None:
-        with runtime.progress.busy(runtime.service):
-            await loop.on_batch(message)
-            for wake in wakes:
-                wake.set()
-
-    runtime.consume(loop.group, consumed_by(runtime.service), on_batch)
 
 
 def _crisis(settings: SurveySettings) -> httpx.AsyncClient | None:

@@ -150,6 +150,18 @@ async def test_nothing_is_sent_about_a_follow_up_that_was_cancelled(
     assert (await stored(survey))["reason"] == "follow-up-cancelled"
 
 
+async def test_what_the_scheduler_says_twice_in_one_instant_is_taken_in_its_order(survey: System) -> None:
+    now = "2026-03-17 09:00"
+    for number in range(6):  # the ids sort both ways
+        key, ids = f"follow-up-{number}", (f"{number % 2}-{number}", f"{1 - number % 2}-{number}")
+        await survey.publish(
+            planned(now, id=ids[0], follow_up_id=key),
+            planned(now, id=ids[1], follow_up_id=key, change="cancelled", reason="consent-changed"),
+        )
+    found = survey.db("survey").get_collection("follow_ups").find()
+    assert {follow_up["state"] async for follow_up in found} == {"cancelled"}
+
+
 async def test_a_late_session_reminder_is_dropped(survey: System, gateway: FakeGateway) -> None:
     await survey.publish(reminder("session-reminder", "2026-03-17 08:00", subject="case-1:4"))
     await survey.until(survey.clock.now() + timedelta(minutes=1))
