@@ -89,16 +89,10 @@ class Recorder:
             listener(event)
 
     def in_order(self) -> list[Event]:
-        """The events by the virtual time at which they happened; within one instant by topic, subject and body."""
+        """The events by the virtual time at which they happened; within one instant by topic and subject, and those
+        of one subject as they came."""
         return sorted(
-            self.events.values(),
-            key=lambda event: (
-                event.time,
-                _ORDER[event.topic],
-                event.subject,
-                event.data.to_json(),
-                event.unique,
-            ),
+            self.events.values(), key=lambda event: (event.time, _ORDER[event.topic], event.subject)
         )
 
     def lines(self, until: datetime) -> list[str]:
