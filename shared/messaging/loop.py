@@ -131,9 +131,8 @@ class ReactionLoop:
                 )
             except Refused as refusal:
                 refused.append((record, refusal))
-        arrivals.sort(
-            key=lambda arrival: (arrival.event.time, _ORDER[arrival.event.topic], arrival.event.rank)
-        )
+        # Stable: what one subject's topic says in one instant stays in the order in which it was said.
+        arrivals.sort(key=lambda arrival: (arrival.event.time, _ORDER[arrival.event.topic]))
 
         async def work(session: AsyncIOMotorClientSession) -> Outcome:
             return await self._decide(session, arrivals, refused, now)
