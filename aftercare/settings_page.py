@@ -1,4 +1,4 @@
-"""Every variable that a service can be told, as a page: `python -m aftercare.settings_page` writes `docs/settings.md`."""
+"""Every variable of the services on one page: `python -m aftercare.settings_page` writes `docs/settings.md`."""
 
 from __future__ import annotations
 
