@@ -12,7 +12,8 @@ import pygal
 from pygal.style import Style
 
 SVG = "http://www.w3.org/2000/svg"
-_DROPPED_TAGS = ("script", "style", "desc", "title", "defs")
+_DROPPED_TAGS = ("defs", "desc", "title")
+"""Scripts and styles are the definitions; `desc` holds positions, and `title` the name of the library."""
 
 Values = Sequence[float | None]
 

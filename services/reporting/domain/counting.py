@@ -381,7 +381,13 @@ def _shares(
     ended: Counter[str],
     policy: Policy,
 ) -> dict[str, Rate]:
-    """What the after-sales plan asks for and follow-ups can tell; docs/figures.md says how each is read."""
+    """What the after-sales plan asks for and follow-ups can tell.
+
+    The plan does not say what each share is counted of, so these are our readings: satisfied (A2, A32) is a score of
+    4 or 5; reached (A7) is whoever was spoken to, of the follow-ups due; evaluated (A8) is a completed follow-up
+    with a score; feedback handled (A10) is a duty of F62, F63 or F65 fulfilled, of those fulfilled or late; retained
+    (A17) is a case closed, of those that ended; scales used (A25) is asked of clients who agreed to scales.
+    """
     completed = [one for one in follow_ups if _is_completed(one)]
     reached = sum(one.completed + one.refused + one.stopped_for_crisis for one in classes)
     agreed = {case.id for case in cases if case.scales}

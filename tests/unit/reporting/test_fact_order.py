@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.reporting.domain.figures import Figures, Rate
@@ -100,6 +100,7 @@ def one_revision_once(events: list[Event]) -> list[Event]:
     return list(seen.values())
 
 
+@settings(deadline=None)
 @given(st.lists(ALL, max_size=25).map(one_revision_once), st.randoms(use_true_random=False))
 def test_any_order_gives_the_same_figures(events: list[Event], random: Any) -> None:
     shuffled = list(events)
@@ -107,6 +108,7 @@ def test_any_order_gives_the_same_figures(events: list[Event], random: Any) -> N
     assert figures_of(*shuffled) == figures_of(*events)
 
 
+@settings(deadline=None)
 @given(st.lists(ALL, max_size=25).map(one_revision_once))
 def test_every_share_lies_between_nothing_and_all(events: list[Event]) -> None:
     told = figures_of(*events)
@@ -122,6 +124,7 @@ def test_every_share_lies_between_nothing_and_all(events: list[Event]) -> None:
         assert row.opened == row.in_time.reached + row.late + row.open
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(ALL, max_size=25).map(one_revision_once))
 def test_every_follow_up_and_duty_is_counted_in_one_month_alone(events: list[Event]) -> None:
     months = [figures_of(*events, month=f"2026-{month:02}") for month in range(1, 13)]

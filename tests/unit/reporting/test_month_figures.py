@@ -330,6 +330,13 @@ def test_retention_counts_the_cases_that_ended_in_the_month() -> None:
     assert (retention.value, retention.counted, retention.clause, retention.met) == (0.5, 2, "A17", False)
 
 
+def test_an_older_revision_of_a_case_is_ignored() -> None:
+    newer = classified("c1", 3, case_class="in-counselling", status="open")
+    older = classified("c1", 2, closed_at=at("2026-03-10"))
+    for events in ((older, newer), (newer, older)):
+        assert figures_of(*events).cases.closed == 0
+
+
 def test_scales_are_asked_of_those_who_agreed_to_them() -> None:
     told = figures_of(
         classified("case-f1", consents=Consents(scales=True)),
