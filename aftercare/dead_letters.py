@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from aiokafka.errors import KafkaError
 from pymongo.errors import PyMongoError
-from rich.table import Table
+from rich.table import Column, Table
 
 from aftercare.configuration import DATA, DataFolder, stack_settings
 from aftercare.mistakes import Mistake
@@ -62,7 +62,7 @@ def list_letters(
 ) -> None:
     """Show the letters of all services, oldest first. Payloads stay sealed."""
     letters = asyncio.run(_list(stack_settings(data), {} if all_states else {"state": "open"}))
-    table = Table("id", "service", "origin", "reason", "field", "at", "state")
+    table = Table(Column("id", no_wrap=True), "service", "origin", "reason", "field", "at", "state")
     for letter in letters:
         stored = letter.stored
         at = stored["at"].astimezone(COMPANY_ZONE)
@@ -241,6 +241,8 @@ async def _replay(settings: Settings, letter_ids: Sequence[str], everything: boo
             if not everything:
                 for letter in letters:
                     _demand_topic(letter)
+            if skipped := [letter for letter in letters if not _topic(letter)]:
+                out.print(f"{len(skipped)} came by HTTP: their senders were told and must send them again")
             letters = [letter for letter in letters if _topic(letter)]
             for letter in letters:
                 await _replay_one(settings, databases[letter.service], publisher, letter)

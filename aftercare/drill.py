@@ -65,7 +65,7 @@ def drill(
     if measured.paged is None:
         out.print(
             f"no provider accepted the page within {wait:g} s: check that AFTERCARE_ROSTER_FILE or "
-            "AFTERCARE_CRISIS_CHANNELS names a channel, and the log of crisis",
+            "AFTERCARE_WECOM_WEBHOOKS names a channel, and the log of crisis",
             style="red",
             soft_wrap=True,
         )

@@ -359,6 +359,8 @@ async def _welcome(settings: Settings, ports: Mapping[str, int], data: Path, beg
         url = f"http://127.0.0.1:{port}"
         out.print(f"  {service:<10} {url}  {url}/docs  {url}/metrics", soft_wrap=True)
     out.print(f"  {'bus':<10} {settings.kafka_bootstrap_servers}", soft_wrap=True)
+    for line in without(os.environ):
+        out.print(f"  {line}", style="yellow", soft_wrap=True)
     if settings.token_secret is None:
         out.print("\nSign in with a bearer token of your OIDC provider.")
         return
@@ -367,6 +369,17 @@ async def _welcome(settings: Settings, ports: Mapping[str, int], data: Path, beg
     for line in _first_steps(token, ports, datetime.now(UTC)):
         _say(f"  {line}\n")
     out.print("Watch the bus with `aftercare tail`. Ctrl-C drains and ends everything.")
+
+
+def without(environment: Mapping[str, str]) -> list[str]:
+    """What the stack cannot do because nobody told it how."""
+    pagers = ("roster_file", "wecom_webhooks", "crisis_channels")
+    lines = []
+    if not any(environment.get(variable(name)) for name in pagers):
+        lines.append("no pager: set AFTERCARE_WECOM_WEBHOOKS or AFTERCARE_ROSTER_FILE, or crises page nobody")
+    if not environment.get(variable("gateway_url")):
+        lines.append("no message gateway: set AFTERCARE_GATEWAY_URL, or messages to clients stay pending")
+    return lines
 
 
 async def _until_ready(client: httpx.AsyncClient, service: str, port: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from aftercare.mistakes import Mistake
 from aftercare.stack import PORTS
-from aftercare.up import locked, new_secrets, own_secrets, service_environment
+from aftercare.up import locked, new_secrets, own_secrets, service_environment, without
 
 
 def test_each_service_gets_its_port_and_learns_where_crisis_is() -> None:
@@ -79,3 +79,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Mistake, match="choose another folder with --data"), locked(tmp_path / "file"):
         pass
+
+
+def test_what_is_missing_for_real_use_is_said() -> None:
+    assert [line.split(":")[0] for line in without({})] == ["no pager", "no message gateway"]
+    assert without({"AFTERCARE_ROSTER_FILE": "r.yaml", "AFTERCARE_GATEWAY_URL": "http://gateway"}) == []
