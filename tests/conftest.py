@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from tests.builders import When, at
 
@@ -68,6 +69,19 @@ def stack(settings: dict[str, Any]) -> Start:
         return running_system(settings, services, at(start), own)
 
     return start
+
+
+def pytest_configure() -> None:
+    """Log lines as in production, one JSON object each: a test that searches them searches what would be shipped."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        cache_logger_on_first_use=False,
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -91,6 +91,12 @@ class System:
             await admin.close()
         return max(int(found[place].offset), 0)
 
+    async def caught_up(self, service: str, topic: str) -> None:
+        """Wait until a service has committed everything that ever was on a topic, before this start too."""
+        async with asyncio.timeout(20):
+            while await self.committed(service, topic) < len(await self.records(topic)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
     async def events(self, topic: str) -> list[Event]:
         """Every event that was on a topic, each as often as it was published."""
         return [parse_record(topic, r.headers, r.value, FAR) for r in await self.records(topic)]

@@ -93,7 +93,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+        reason = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(
+            error.status_code, "http-error"
+        )
         detail = "there is nothing at this path" if error.status_code == 404 else str(error.detail)
         return problem_response(Problem(error.status_code, reason, detail), dict(error.headers or {}))
 
@@ -104,8 +106,11 @@ def install(app: FastAPI) -> None:
         )
 
 
-class _TooLarge(Exception):
-    pass
+class _TooLarge(HTTPException):
+    """An HTTPException, since FastAPI takes any other error in reading a body for a malformed one."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"a request body may have at most {limit} bytes")
 
 
 class BodyLimit:
@@ -121,30 +126,17 @@ class BodyLimit:
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self.limit:
-            await self._refuse(scope, receive, send)
+            error = _TooLarge(self.limit)
+            await problem_response(Problem(413, "too-large", error.detail))(scope, receive, send)
             return
         size = 0
-        started = False
 
         async def counted() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
             if size > self.limit:
-                raise _TooLarge
+                raise _TooLarge(self.limit)
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, counted, noted)
-        except _TooLarge:
-            if not started:
-                await self._refuse(scope, receive, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = Problem(413, "too-large", f"a request body may have at most {self.limit} bytes")
-        await problem_response(problem)(scope, receive, send)
+        await self.app(scope, counted, send)
