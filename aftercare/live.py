@@ -13,6 +13,7 @@ from datetime import datetime
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -74,7 +75,7 @@ class LiveView:
         )
         return Group(
             head,
-            ProgressBar(total=1.0, completed=share, width=72),
+            Padding(ProgressBar(total=1.0, completed=share, width=72), 0),  # a bar alone ends no line
             Columns(
                 [self._topics("in", company=True), self._topics("out", company=False), self._follow_ups()]
             ),
