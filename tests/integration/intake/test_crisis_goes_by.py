@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -64,13 +63,11 @@ async def test_a_crisis_does_not_wait_for_the_bus(stack: Start, monkeypatch: pyt
         assert len(await system.events("case-opened")) == 1
 
 
-async def test_a_crisis_does_not_wait_for_the_database(
-    stack: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_crisis_does_not_wait_for_the_database(stack: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed, it refuses connections; frozen, it keeps them and answers nothing. Neither holds a crisis up."""
     impatient(monkeypatch)
     async with (
-        own_mongo(tmp_path) as mongo,
+        own_mongo() as mongo,
         fake_crisis() as crisis,
         stack(
             "intake",

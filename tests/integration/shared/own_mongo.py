@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -59,10 +60,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def own_mongo(folder: Path) -> AsyncIterator[OwnMongo]:
-    mongo = OwnMongo(folder)
+async def own_mongo() -> AsyncIterator[OwnMongo]:
+    memory = Path("/dev/shm")
+    folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+    mongo = OwnMongo(Path(folder.name))
     await asyncio.to_thread(mongo.start)
     try:
         yield mongo
     finally:
         await asyncio.to_thread(mongo.stop)
+        folder.cleanup()

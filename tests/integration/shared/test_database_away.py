@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -16,10 +15,10 @@ from tests.system import eventually
 
 
 async def test_what_came_while_the_database_was_away_is_settled_once_it_is_back(
-    stack: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     impatient(monkeypatch)
-    async with own_mongo(tmp_path) as mongo, stack("intake", intake={"mongo_url": mongo.url}) as system:
+    async with own_mongo() as mongo, stack("intake", intake={"mongo_url": mongo.url}) as system:
         await system.publish(case_opened())
         put_back = metrics.RETRIES.labels("intake")
         before = put_back._value.get()
