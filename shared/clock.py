@@ -38,7 +38,9 @@ class SystemClock:
         try:
             # At most a minute at a time: a step of the machine's clock is noticed within that.
             seconds = min(max((instant - self.now()).total_seconds(), 0.0), 60.0)
-            await asyncio.wait_for(wake.wait(), seconds)
+            # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
+            async with asyncio.timeout(seconds):
+                await wake.wait()
         except TimeoutError:
             pass
 

@@ -60,7 +60,8 @@ class Dispatcher:
 
     async def _reach(self, recipient: Recipient, message: Message) -> Reach:
         try:
-            return await asyncio.wait_for(self._over_channels(recipient, message), PAGE_SECONDS)
+            async with asyncio.timeout(PAGE_SECONDS):
+                return await self._over_channels(recipient, message)
         except TimeoutError:
             return Reach(0, "timeout")
 

@@ -83,6 +83,8 @@ class Flag(Value):
     signals: tuple[str, ...] = ()
     origin: str | None = None
     """Of an unreadable flag: `topic[partition]@offset`, or `http`."""
+    trace: str | None = None
+    """The W3C `traceparent` of the flag, carried on by pages and events."""
 
     @property
     def name(self) -> str:
@@ -222,6 +224,7 @@ def read_flag(event: Event, data: CrisisFlagged, now: datetime) -> Flag:
         follow_up_id=data.follow_up_id,
         source=data.source,
         signals=data.signals,
+        trace=event.traceparent,
     )
 
 

@@ -74,7 +74,8 @@ class FlagReader:
     async def run(self, loaded: Callable[[], Awaitable[object]]) -> None:
         """Read until cancelled. Raises KafkaError when no broker answers at the start."""
         try:
-            await asyncio.wait_for(loaded(), LOADED_WITHIN_SECONDS)
+            async with asyncio.timeout(LOADED_WITHIN_SECONDS):
+                await loaded()
         except TimeoutError:
             log.warning("reading flags without the stored incidents: the database does not answer")
         broker = build_broker(self._settings)
@@ -143,11 +144,15 @@ class FlagReader:
 
 
 def unreadable_over_http(body: bytes, refusal: Refused, clock: Clock) -> tuple[Flag, Letter]:
-    """The flag and the dead letter of a request body that could not be read. The same body is the same flag."""
+    """The flag and the dead letter of a request body that could not be read.
+
+    The same body within ten minutes is the same flag (a caller that tries again); later it may be about another person.
+    """
     digest = hashlib.sha256(body).hexdigest()
     now = clock.now()
     record = ConsumerRecord(
         topic="http:/v1/crises", partition=0, offset=0, timestamp=int(digest[:12], 16), timestamp_type=0,
         key=None, value=body, checksum=None, serialized_key_size=-1, serialized_value_size=len(body), headers=(),
     )  # fmt: skip
-    return domain.unreadable_flag(f"http {digest}", "http", now), (record, refusal)
+    identity = f"http {digest} {int(now.timestamp()) // 600}"
+    return domain.unreadable_flag(identity, "http", now), (record, refusal)

@@ -190,14 +190,24 @@ class Keeper:
     def _announcements(self, merged: Incident, fresh: Sequence[Moment]) -> list[Entry]:
         announced = domain.announced(merged)
         entries = []
+        trace = next((flag.trace for flag in merged.flags if flag.trace), None)
         for line in fresh:
             cause = f"incident {merged.id} {line.id}"
             records = []
             if line.id in announced:
-                event = derive(cause, SOURCE, announced[line.id], time=line.at, topic="incident-changed")
+                event = derive(
+                    cause,
+                    SOURCE,
+                    announced[line.id],
+                    time=line.at,
+                    topic="incident-changed",
+                    traceparent=trace,
+                )
                 records.append(Outgoing.of(event))
             if escalation := domain.unanswered(merged, line, self._chain):
-                event = derive(cause, SOURCE, escalation, time=line.at, topic="escalation-required")
+                event = derive(
+                    cause, SOURCE, escalation, time=line.at, topic="escalation-required", traceparent=trace
+                )
                 records.append(Outgoing.of(event))
             if records:
                 entries.append(Entry(f"out {cause}", records))

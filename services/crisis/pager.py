@@ -125,6 +125,7 @@ class Pager:
         stored = self._stored[flag.unique] = asyncio.get_running_loop().create_future()
         self._work_on(watch)  # before anything else: nothing stands between a flag and its page
         self._changed(watch)
+        metrics.EVENTS_HANDLED.labels(SERVICE, "crisis-flagged").inc()
         log.info("a flag was raised", incident=key, level=flag.level, origin=flag.origin)
         return Raised(key, watch, stored)
 
@@ -190,6 +191,14 @@ class Pager:
                 await self._clock.wait_until(self._start_due(), self.wake)
         finally:
             self.running = False
+            await self._stop_workers()
+
+    async def _stop_workers(self) -> None:
+        # What is under way is repeated by another replica or at the next start: better twice than never.
+        workers = [watch.worker for watch in self.board.values() if watch.worker is not None]
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
     def _start_due(self) -> datetime | None:
         now = self._clock.now()
@@ -246,8 +255,9 @@ class Pager:
         if not first and not await self._claimed(watch, page):
             return
         now = self._clock.now()
+        trace = next((known.trace for known in watch.incident.flags if known.trace), None)
         with tracing.span(
-            "crisis page", **{"aftercare.step": page.step, "aftercare.incident": watch.incident.id}
+            "crisis page", trace, **{"aftercare.step": page.step, "aftercare.incident": watch.incident.id}
         ):
             reach = await self._dispatcher.send(
                 page.roles, lambda who: self._composer.compose(watch.incident, page, who, now)
@@ -294,6 +304,9 @@ class Pager:
             self._changed(watch)
 
     def _changed(self, watch: Watch) -> None:
+        current = self.find(watch.incident.id)
+        if current is not None and current is not watch:  # it was merged into another's while we worked on it
+            current.incident = domain.extend(current.incident, watch.incident.timeline)
         self._keeper.mark(watch.incident.id)
         self.wake.set()
         self._count()
@@ -358,8 +371,10 @@ class Pager:
         watch = self.board.get(incident.id)
         if watch is None:
             return
-        # What came in while it was being written is kept on top.
-        watch.incident = domain.extend(merged, watch.incident.timeline)
+        # What came in while it was being written is kept on top; what the keeper has pruned stays away.
+        written = {line.id for line in incident.timeline}
+        newer = [line for line in watch.incident.timeline if line.id not in written]
+        watch.incident = domain.extend(merged, newer)
         if merged.id != incident.id:
             self._rename(incident.id, merged.id, watch)
         self._drop_if_over(watch)

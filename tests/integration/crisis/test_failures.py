@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import httpx
 
 from aftercare.engines import Engines, embedded_mongo, free_port
 from aftercare.fake_wecom import FakeWeCom
+from aftercare.stack import running_stack
 from services.crisis.main import build
 from services.crisis.settings import CrisisSettings
-from shared.clock import VirtualClock
+from shared.clock import SystemClock, VirtualClock
+from shared.messaging.bus import Outgoing, Publisher, create_topics
 from shared.messaging.progress import Progress
 from shared.web.auth import issue_token
 from tests.builders import at, crisis_flagged
@@ -54,8 +57,6 @@ def own_mongo(folder: Path) -> Iterator[Mongo]:
 
 
 def supervisor(settings: dict[str, Any], app: Any) -> httpx.AsyncClient:
-    from datetime import timedelta
-
     token = issue_token(settings["token_secret"], "staff-1", ["supervisor"], timedelta(hours=1))
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
@@ -70,7 +71,7 @@ async def test_the_page_goes_without_mongodb_and_is_written_down_once_it_is_back
     with own_mongo(tmp_path) as mongo:
         async with stack("crisis", start=START, crisis={**paging, "mongo_url": mongo.url}) as system:
             mongo.stop()
-            await system.put(*_records(crisis_flagged()))
+            await system.put(Outgoing.of(crisis_flagged()))
             await bot.wait_for(1)
             system.clock.advance(at("2026-04-01 10:05"))
             await bot.wait_for(2)
@@ -96,8 +97,6 @@ async def test_the_page_goes_without_mongodb_and_is_written_down_once_it_is_back
 async def test_it_starts_and_pages_without_mongodb(
     settings: dict[str, Any], engines: Engines, bot: FakeWeCom, paging: dict[str, Any]
 ) -> None:
-    from shared.messaging.bus import Outgoing, Publisher, create_topics
-
     away = {**settings, "mongo_url": f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs0"}
     own = CrisisSettings(**away, **paging)
     await create_topics(own)
@@ -203,6 +202,25 @@ async def test_two_replicas_send_each_step_once_and_share_the_acknowledgement(
             assert len(bot.pages) == 3
 
 
+async def test_the_heartbeat_stops_when_pages_reach_nobody(
+    settings: dict[str, Any], bot: FakeWeCom, paging: dict[str, Any], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("services.crisis.auditor.EVERY_SECONDS", 0.02)
+    outside = FakeWeCom(mood="nonsense")
+    async with outside.serve() as url:
+        own = {"crisis": {**paging, "heartbeat_url": url}}
+        progress = Progress()
+        async with running_stack(SystemClock(), progress, settings, own, ("crisis",)) as running:
+            await outside.wait_for_attempts(3)
+            bot.mood = "busy"
+            async with running.client("crisis", "counsellor") as client:
+                flag = crisis_flagged(flagged_at=SystemClock().now())
+                await client.post("/v1/crises", json=flag.structured())
+            auditor = running.apps["crisis"].state.auditor
+            await progress.settled(20)
+            assert [problem.split()[0] for problem in auditor.look()] == ["reaches-nobody"]
+
+
 async def test_the_auditor_finds_and_mends_what_is_overdue(
     stack: Start, bot: FakeWeCom, paging: dict[str, Any]
 ) -> None:
@@ -220,9 +238,3 @@ async def test_the_auditor_finds_and_mends_what_is_overdue(
         await system.settled()
         assert len(bot.pages) == 2
         assert auditor.look() == []
-
-
-def _records(*events: Any) -> list[Any]:
-    from shared.messaging.bus import Outgoing
-
-    return [Outgoing.of(event) for event in events]

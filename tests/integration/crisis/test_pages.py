@@ -66,7 +66,8 @@ async def test_a_forged_or_old_link_acknowledges_nothing(
         await system.publish(crisis_flagged())
         async with system.client("crisis") as phone:
             forged = await phone.post(f"{path(bot)[:-4]}AAAA")
-            await system.until(at("2026-04-02 10:01"))
+            system.clock.advance(at("2026-04-02 10:01"))
+            await system.settled()
             old = await phone.post(path(bot))
         assert (forged.status_code, old.status_code) == (403, 410)
         assert "acknowledged" not in [change for change, _ in await told(system)]
