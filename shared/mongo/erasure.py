@@ -44,4 +44,5 @@ async def carry_out(
                 await erasures.update_one({"_id": stored["_id"]}, {"$set": {"key_destroyed": True}})
                 log.info("a client's data key was destroyed")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(wake.wait(), 30)
+            async with asyncio.timeout(30):
+                await wake.wait()
