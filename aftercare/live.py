@@ -33,6 +33,7 @@ class LiveView:
         self._until = until
         self._console = console or Console()
         self._month = ""
+        self._before = start
         self._pages_seen = 0
         self._last_pages: deque[tuple[str, str]] = deque(maxlen=6)
         self._live: Live | None = None
@@ -48,13 +49,16 @@ class LiveView:
             yield
 
     def _moved(self, now: datetime) -> None:
+        # The clock has just moved: what is new came at the instant before.
+        came = self._before.astimezone(COMPANY_ZONE)
+        self._before = now
         date = now.astimezone(COMPANY_ZONE)
         for page in self._run.bot.pages[self._pages_seen :]:
             first_line = page.text.splitlines()[0]
-            self._last_pages.append((f"{date:%Y-%m-%d %H:%M}", first_line))
+            self._last_pages.append((f"{came:%Y-%m-%d %H:%M}", first_line))
             if self._live is None:
                 self._console.print(
-                    f"{date:%Y-%m-%d %H:%M}  page  {first_line}", highlight=False, soft_wrap=True
+                    f"{came:%Y-%m-%d %H:%M}  page  {first_line}", highlight=False, soft_wrap=True
                 )
         self._pages_seen = len(self._run.bot.pages)
         if self._live is None and f"{date:%Y-%m}" != self._month:
