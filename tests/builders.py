@@ -44,7 +44,7 @@ def event(
 ) -> Event:
     """An event of any topic out of its body as on the wire; a field that is None is left out."""
     wire = {name: _wire(value) for name, value in body.items() if value is not None}
-    data = TOPICS[topic].model.from_json(json.dumps(wire).encode())
+    data = TOPICS[topic].model.from_json(json.dumps(wire, default=write_time).encode())
     subject = str(getattr(data, TOPICS[topic].subject))
     happened = at(time) if time is not None else at(_own_time(wire))
     key = (

@@ -1,0 +1,79 @@
+"""What is due, over HTTP: follow-ups and duties in pages, and milestones that consoles report."""
+
+from __future__ import annotations
+
+from tests.builders import at, case_closed, case_opened
+from tests.conftest import Start
+
+
+async def test_follow_ups_are_listed_by_case_and_state_in_pages(stack: Start) -> None:
+    async with stack("intake", "scheduler", start="2026-03-02 18:00") as system:
+        await system.publish(
+            case_closed(closed_at="2026-03-02 17:00", outcome="below-expectation"),
+            case_closed(case_id="case-2", client_id="client-2", closed_at="2026-03-02 17:00"),
+        )
+        async with system.client("scheduler", "operations") as client:
+            first = (await client.get("/v1/follow-ups?case_id=case-1&limit=3")).json()
+            rest = (await client.get(f"/v1/follow-ups?case_id=case-1&limit=3&after={first['next']}")).json()
+            none = (await client.get("/v1/follow-ups?case_id=case-1&state=due")).json()
+            all_of_them = (await client.get("/v1/follow-ups")).json()
+        async with system.client("scheduler", "publisher") as client:
+            refused = await client.get("/v1/follow-ups")
+
+    items = {item["rule"]: item for item in [*first["items"], *rest["items"]]}
+    assert set(items) == {"key-15d", "key-1m", "key-3m", "key-6m"}
+    assert (len(first["items"]), len(rest["items"]), rest["next"]) == (3, 1, None)
+    assert items["key-15d"] | {"id": ""} == {
+        "id": "",
+        "rule": "key-15d",
+        "clause": "F40",
+        "class": "key-attention",
+        "case_id": "case-1",
+        "client_id": "client-1",
+        "scheduled_for": "2026-03-17T10:00:00+08:00",
+        "complete_by": "2026-03-24T23:59:59+08:00",
+        "state": "planned",
+        "reason": "case-closed",
+        "forms": ["phone", "video", "questionnaire"],
+        "provisional": False,
+    }
+    assert none["items"] == []
+    assert len(all_of_them["items"]) == 6
+    assert refused.status_code == 403
+
+
+async def test_a_milestone_fulfils_its_duty_and_reporting_it_twice_is_harmless(stack: Start) -> None:
+    async with stack("intake", "scheduler", start="2026-03-02 18:00") as system:
+        await system.publish(
+            case_opened(opened_at="2026-03-02 17:00"), case_closed(closed_at="2026-03-02 17:00")
+        )
+        await system.until(at("2026-03-15 11:00"))
+        (due,) = await system.events("follow-up-due")
+        body = {
+            "milestone": "follow-up-prepared",
+            "subject": due.subject,
+            "reached_at": "2026-03-15T10:30:00+08:00",
+        }
+        async with system.client("scheduler", "operations", subject="staff-7") as client:
+            before = (await client.get(f"/v1/duties?subject={due.subject}&state=open")).json()["items"]
+            answers = [await client.post("/v1/milestones", json=body) for _ in range(2)]
+            await system.settled()
+            after = (await client.get(f"/v1/duties?subject={due.subject}")).json()["items"]
+            ahead = await client.post(
+                "/v1/milestones", json=body | {"reached_at": "2026-03-15T12:00:00+08:00"}
+            )
+            bare = await client.post("/v1/milestones", json=body | {"reached_at": "2026-03-15T10:00:00"})
+            named = await client.post("/v1/milestones", json=body | {"subject": "张三 13800138000"})
+        told = await system.events("milestone-reached")
+
+    assert [(duty["rule"], duty["clause"], duty["role"], duty["state"]) for duty in before] == [
+        ("prepare-1wd", "F52", "operations", "open")
+    ]
+    assert [duty["state"] for duty in after] == ["fulfilled"]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json() == answers[1].json()
+    assert [event.data.by for event in told] == ["staff-7"]  # type: ignore[attr-defined]
+    assert (ahead.status_code, ahead.json()["field"]) == (422, "reached_at")
+    assert bare.status_code == 422
+    assert named.status_code == 422
+    assert "张三" not in named.text

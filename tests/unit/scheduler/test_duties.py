@@ -1,0 +1,239 @@
+"""Duties: opened, fulfilled, late, cancelled, in whatever order it is heard of. Limits by the published facts.
+
+The weeks used: 2 March 2026 is a Monday with ordinary weeks around it; 13 February 2026 is the Friday before Spring
+Festival, when Saturday 14 is worked and 15 to 23 are off.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from services.scheduler.domain.agenda import FollowUp
+from tests.builders import at, client_status_changed
+from tests.unit.scheduler.desk import Desk, classified, milestone, recorded
+
+
+def end_of(day: str) -> str:
+    return f"{day} 23:59:59"
+
+
+LIMITS = [
+    # rule, what opens it, opened at, due at
+    ("match-2wd", {"flags": ["needs-counselling"]}, "2026-03-02 11:00", end_of("2026-03-04")),
+    ("match-2wd", {"flags": ["needs-counselling"]}, "2026-02-13 11:00", end_of("2026-02-24")),
+    ("complaint-3wd", {"flags": ["complaint"]}, "2026-03-02 11:00", end_of("2026-03-05")),
+    ("complaint-3wd", {"satisfaction": 1}, "2026-09-30 11:00", end_of("2026-10-10")),
+    ("complaint-3wd", {"satisfaction": 2}, "2026-03-06 23:59", end_of("2026-03-11")),
+    ("handle-5wd", {}, "2026-03-02 00:00", end_of("2026-03-09")),
+    ("handle-5wd", {}, "2026-04-30 11:00", end_of("2026-05-11")),
+]
+
+
+@pytest.mark.parametrize(("rule", "said", "opened", "due"), LIMITS)
+def test_a_record_opens_what_follows_from_it(
+    rule: str, said: dict[str, object], opened: str, due: str
+) -> None:
+    desk = Desk(opened).hears_of("follow-up-recorded", opened, **recorded(**said))
+
+    assert desk.duties(rule) == [("opened", at(opened))]
+    assert desk.duty(rule).due_at == at(due)
+
+
+@pytest.mark.parametrize("said", [{}, {"satisfaction": 3}, {"flags": ["special-need"]}])
+def test_an_ordinary_record_asks_for_no_counsellor_and_no_rectification(said: dict[str, object]) -> None:
+    desk = Desk().hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(**said))
+
+    assert desk.duties("match-2wd") == []
+    assert desk.duties("complaint-3wd") == []
+    assert desk.duties("handle-5wd") == [("opened", at("2026-03-02 11:00"))]
+
+
+def test_f60_a_follow_up_that_was_conducted_must_be_recorded_within_24_hours() -> None:
+    desk = Desk().hears_of(
+        "milestone-reached", "2026-03-06 17:30", **milestone("follow-up-conducted", "2026-03-06 17:30")
+    )
+
+    assert desk.duty("record-24h").due_at == at("2026-03-07 17:30")  # hours run at once, over a Saturday too
+    desk.until("2026-03-07 13:30")
+    assert desk.escalations("record-24h") == [("due-soon", "operations", at("2026-03-07 17:30"))]
+    desk.until("2026-03-07 17:29:59")
+    assert desk.duties("record-24h") == [("opened", at("2026-03-06 17:30"))]
+    desk.until("2026-03-07 17:30")
+    assert desk.duties("record-24h")[1:] == [("late", at("2026-03-07 17:30"))]
+    assert desk.escalations("record-24h")[1:] == [("late", "department-manager", at("2026-03-07 17:30"))]
+
+
+def test_what_was_done_in_time_is_not_escalated() -> None:
+    desk = Desk().hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(flags=["complaint"]))
+    desk.hears_of(
+        "milestone-reached", "2026-03-05 12:00", **milestone("rectification-planned", "2026-03-05 12:00")
+    )
+    desk.until("2026-04-02")
+
+    assert desk.duties("complaint-3wd") == [
+        ("opened", at("2026-03-02 11:00")),
+        ("fulfilled", at("2026-03-05 12:00")),
+    ]
+    assert desk.escalations("complaint-3wd") == []
+
+
+def test_before_the_last_second_is_in_time() -> None:
+    desk = Desk().hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(flags=["complaint"]))
+    desk.hears_of(
+        "milestone-reached",
+        "2026-03-05 23:59:58",
+        **milestone("rectification-planned", "2026-03-05 23:59:58"),
+    )
+
+    assert [change for change, _ in desk.duties("complaint-3wd")] == ["opened", "fulfilled"]
+
+
+def test_what_was_done_late_is_late_and_then_fulfilled() -> None:
+    desk = Desk().hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(flags=["complaint"]))
+    desk.until("2026-03-09")
+    desk.hears_of(
+        "milestone-reached", "2026-03-09 12:00", **milestone("rectification-planned", "2026-03-09 12:00")
+    )
+
+    assert [change for change, _ in desk.duties("complaint-3wd")] == ["opened", "late", "fulfilled"]
+    assert len([one for one in desk.escalations("complaint-3wd") if one[0] == "late"]) == 1
+
+
+def test_the_role_is_warned_once_before_the_limit() -> None:
+    desk = Desk().hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(flags=["complaint"]))
+    limit = at(end_of("2026-03-05"))
+
+    desk.until("2026-03-05 15:59:58")
+    assert desk.escalations("complaint-3wd") == []
+    desk.until("2026-03-05 23:00")
+    assert desk.escalations("complaint-3wd") == [("due-soon", "department-manager", limit)]
+    desk.until("2026-03-06")
+    assert desk.escalations("complaint-3wd")[1:] == [("late", "head-of-psychology", limit)]
+
+
+class TestPreparation:
+    """F52: all prepared one working day before."""
+
+    def due(self, opened: str, scheduled: str) -> Desk:
+        return Desk(opened).hears_of(
+            "follow-up-due",
+            opened,
+            follow_up_id="f1",
+            case_id="case-1",
+            client_id="client-1",
+            rule="closed-15d",
+            clause="F36",
+            **{"class": "closed"},
+            scheduled_for=at(scheduled),
+            complete_by=at("2026-03-31 23:59:59"),
+            forms=["phone"],
+            template="closed",
+        )
+
+    def test_it_ends_with_the_working_day_before(self) -> None:
+        desk = self.due("2026-03-10 10:00", "2026-03-12 10:00")
+
+        assert desk.duty("prepare-1wd").due_at == at(end_of("2026-03-11"))
+        desk.until("2026-03-12 10:00")
+        assert desk.duties("prepare-1wd")[1:] == [("late", at(end_of("2026-03-11")))]
+
+    def test_for_a_monday_known_on_saturday_the_rest_of_the_day_of_opening_is_left(self) -> None:
+        """The limit, Friday night, lay before the opening: nobody can be late before having heard of it."""
+        desk = self.due("2026-03-14 10:00", "2026-03-16 10:00")
+
+        assert desk.duty("prepare-1wd").due_at == at(end_of("2026-03-13"))
+        desk.until("2026-03-14 23:59:58")
+        assert desk.duties("prepare-1wd") == [("opened", at("2026-03-14 10:00"))]
+        desk.until("2026-03-15 10:00")
+        assert desk.duties("prepare-1wd")[1:] == [("late", at(end_of("2026-03-14")))]
+
+    def test_done_on_that_day_it_was_in_time(self) -> None:
+        desk = self.due("2026-03-14 10:00", "2026-03-16 10:00")
+        desk.hears_of(
+            "milestone-reached", "2026-03-14 18:00", **milestone("follow-up-prepared", "2026-03-14 18:00")
+        )
+        desk.until("2026-03-20")
+
+        assert [change for change, _ in desk.duties("prepare-1wd")] == ["opened", "fulfilled"]
+
+    def test_a_recorded_follow_up_needs_no_preparation_any_more(self) -> None:
+        desk = self.due("2026-03-10 10:00", "2026-03-12 10:00")
+        desk.hears_of("follow-up-recorded", "2026-03-11 10:00", **recorded())
+        desk.until("2026-03-20")
+
+        assert [change for change, _ in desk.duties("prepare-1wd")] == ["opened", "cancelled"]
+
+
+def test_in_any_order_a_duty_ends_the_same() -> None:
+    """The milestone may overtake the record that opens the duty, and both may come twice."""
+    opening = ("follow-up-recorded", "2026-03-02 11:00", recorded(flags=["complaint"]))
+    fulfilment = (
+        "milestone-reached",
+        "2026-03-09 12:00",
+        milestone("rectification-planned", "2026-03-09 12:00"),
+    )
+    later = ("milestone-reached", "2026-03-11 12:00", milestone("rectification-planned", "2026-03-11 12:00"))
+    ends = set()
+    for order in itertools.permutations([opening, fulfilment, later, opening]):
+        desk = Desk("2026-03-12")
+        for topic, when, body in order:
+            desk.hears_of(topic, when, **body)
+        duty = desk.duty("complaint-3wd")
+        ends.add((duty.opened_at, duty.due_at, duty.fulfilled_at, duty.state))
+        assert sorted(change for change, _ in desk.duties("complaint-3wd")) == ["fulfilled", "late", "opened"]
+
+    assert ends == {(at("2026-03-02 11:00"), at(end_of("2026-03-05")), at("2026-03-09 12:00"), "fulfilled")}
+
+
+def test_what_was_prepared_before_it_was_due_opens_and_is_fulfilled_in_one() -> None:
+    desk = Desk().hears_of(
+        "milestone-reached", "2026-03-09 12:00", **milestone("rectification-planned", "2026-03-09 12:00")
+    )
+    assert desk.duties("complaint-3wd") == []  # nobody knows yet that there is such a duty
+
+    desk.hears_of("follow-up-recorded", "2026-03-09 11:00", **recorded(flags=["complaint"]))
+
+    assert desk.duties("complaint-3wd") == [
+        ("opened", at("2026-03-09 11:00")),
+        ("fulfilled", at("2026-03-09 12:00")),
+    ]
+
+
+def test_each_thing_has_its_own_duty() -> None:
+    desk = Desk()
+    for subject in ("f1", "f2"):
+        desk.hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(follow_up_id=subject))
+    desk.hears_of(
+        "milestone-reached", "2026-03-03 12:00", **milestone("result-handled", "2026-03-03 12:00", "f2")
+    )
+
+    assert [change for change, _ in desk.duties("handle-5wd")] == ["opened", "opened", "fulfilled"]
+
+
+def test_nothing_remains_to_be_done_about_a_client_who_died() -> None:
+    desk = Desk().hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(flags=["needs-counselling"]))
+    desk.hears(client_status_changed(at="2026-03-03 10:00"))
+    desk.until("2026-06-01")
+
+    assert [change for change, _ in desk.duties("match-2wd")] == ["opened", "cancelled"]
+    assert desk.escalations("match-2wd") == []
+
+
+def test_a_cancelled_follow_up_needs_no_preparation() -> None:
+    desk = Desk("2026-03-02 10:00").hears_of("case-classified", "2026-03-02 10:00", **classified())
+    desk.until("2026-03-15 12:00")
+    assert [change for change, _ in desk.duties("prepare-1wd")] == ["opened"]
+
+    desk.hears_of(
+        "consent-changed",
+        "2026-03-15 13:00",
+        client_id="client-1",
+        changed_at=at("2026-03-15 13:00"),
+        notice_version="n1",
+        purposes={"follow-up": False},
+    )
+
+    assert [change for change, _ in desk.duties("prepare-1wd")] == ["opened", "cancelled"]
+    assert {item.state for item in desk.view.all(FollowUp)} == {"cancelled"}
