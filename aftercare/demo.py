@@ -64,7 +64,7 @@ class PlayedStaff(DiligentStaff):
     def plan(self, due: FollowUpDue) -> None:
         # Who may still answer the questionnaire is not called before the evening of the next day.
         wait = timedelta(hours=30) if due.forms[0] == "questionnaire" else timedelta()
-        at = max(due.scheduled_for + wait, self._clock.now())
+        at = max(due.scheduled_for + wait, self._heard_at)
         if _draw("conducted", due.follow_up_id).random() < 0.95:
             self._agenda.put(at, partial(self.conduct, due.follow_up_id, due.scheduled_for))
 
@@ -92,7 +92,7 @@ class PlayedStaff(DiligentStaff):
         """The first page of the run is slept through: it goes up the chain until somebody wakes."""
         minutes = 17 if len(self._incidents) == 1 else 2
         for verb, after in (("acknowledge", minutes), ("intervene", minutes + 6), ("resolve", minutes + 90)):
-            at = self._clock.now() + timedelta(minutes=after)
+            at = self._heard_at + timedelta(minutes=after)
             self._agenda.put(at, partial(self.handle_incident, incident.incident_id, verb))
 
     async def _answer_page(self, link: str, draw: random.Random) -> None:

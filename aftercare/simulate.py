@@ -177,10 +177,16 @@ async def prepared(
     start: datetime, make_staff: StaffMaker, namespace: str = "", own: dict[str, dict[str, Any]] | None = None
 ) -> AsyncIterator[Run]:
     """Engines, services, recorder and staff for a run that begins at `start`; all ended with the block."""
+    # The drivers' threads and the event loop hand the interpreter to each other at every step of a transaction.
+    sys.setswitchinterval(0.0005)
     clock, progress = VirtualClock(start), Progress()
     bot = FakeWeCom(clock=lambda: clock.now().timestamp())
     async with _engines() as engines, bot.serve() as address:
-        common = embedded_settings(engines, "simulation", namespace) | _external(engines)
+        common = (
+            embedded_settings(engines, "simulation", namespace)
+            | {"kafka_max_wait_ms": 2}
+            | _external(engines)
+        )
         channel = {"kind": "wecom", "url": f"{address}?key=simulation"}
         settings = {"crisis": {"crisis_channels": [channel]}, **(own or {})}
         async with running_stack(clock, progress, common, settings, SERVICES) as stack:
@@ -190,9 +196,14 @@ async def prepared(
             async with Recorder(stack.settings["intake"], clock, progress) as recorder:
                 recorder.listeners += [outcome.note, staff.note]
                 await publisher.start()
-                progress.follower = FetchGate(progress, [*stack.consumers(), (GROUP, recorder.consumer)])
+                gate = FetchGate(
+                    progress,
+                    [*stack.consumers(), (GROUP, recorder.consumer)],
+                    observers=(GROUP, stack.settings["reporting"].group("reporting")),
+                )
+                progress.follower = gate
                 try:
-                    timelapse = TimeLapse(clock, progress, publisher, recorder, staff)
+                    timelapse = TimeLapse(clock, progress, publisher, recorder, staff, gate)
                     yield Run(stack, recorder, outcome, timelapse, staff, bot)
                 finally:
                     await publisher.stop()

@@ -28,7 +28,7 @@ SOURCE = "/simulation/staff"
 STAFF = "staff-simulated"
 SUPERVISOR = "supervisor-simulated"
 
-RESOLVED_AFTER = timedelta(hours=1)
+RESOLVED_AFTER_MINUTES = 60
 """How long a diligent supervisor needs from a page to the resolved incident."""
 
 
@@ -64,16 +64,18 @@ class DiligentStaff:
         self._survey = stack.client("survey", "operations", subject=STAFF)
         self._crisis = stack.client("crisis", "supervisor", subject=SUPERVISOR)
         self._due: dict[str, FollowUpDue] = {}
-        self._milestones: list[MilestoneReached] = []
+        self._done = Agenda()
+        self._heard_at = stack.clock.now()
         self._incidents: set[str] = set()
 
     # --- what staff hear of ---------------------------------------------------------------------------------
 
     def note(self, event: Event) -> None:
+        self._heard_at = max(self._clock.now(), event.time)
         match event.data:
             case FollowUpDue() as due:
                 self._due[due.follow_up_id] = due
-                self._reached("follow-up-prepared", due.follow_up_id, due.case_id)
+                self._report("follow-up-prepared", due.follow_up_id, due.case_id)
                 self.plan(due)
             case FollowUpPlanned() as planned:
                 self._replanned(planned)
@@ -87,16 +89,14 @@ class DiligentStaff:
 
     def plan(self, due: FollowUpDue) -> None:
         """Put the conducting of a follow-up on the agenda."""
-        at = max(due.scheduled_for, self._clock.now())
+        at = max(due.scheduled_for, self._heard_at)
         self._agenda.put(at, partial(self.conduct, due.follow_up_id, due.scheduled_for))
 
     def answer_page(self, incident: IncidentChanged) -> None:
         """Acknowledge and go to the client at once; the incident is resolved an hour later."""
-        now = self._clock.now()
-        self._agenda.put(now, partial(self.handle_incident, incident.incident_id, "acknowledge"))
-        self._agenda.put(now, partial(self.handle_incident, incident.incident_id, "intervene"))
-        later = partial(self.handle_incident, incident.incident_id, "resolve")
-        self._agenda.put(now + RESOLVED_AFTER, later)
+        for verb, after in (("acknowledge", 0), ("intervene", 0), ("resolve", RESOLVED_AFTER_MINUTES)):
+            at = self._heard_at + timedelta(minutes=after)
+            self._agenda.put(at, partial(self.handle_incident, incident.incident_id, verb))
 
     def _replanned(self, planned: FollowUpPlanned) -> None:
         due = self._due.get(planned.follow_up_id)
@@ -112,26 +112,24 @@ class DiligentStaff:
     def _meet(self, duty: DutyChanged) -> None:
         milestone = self._policy.duty(duty.rule).fulfilled_by.milestone
         if milestone and milestone != "follow-up-prepared":
-            self._reached(milestone, duty.subject, duty.case_id)
+            self._report(milestone, duty.subject, duty.case_id)
 
-    def _reached(self, milestone: str, subject: str, case_id: str | None) -> None:
-        now = self._clock.now()
-        body = MilestoneReached(
-            milestone=milestone, subject=subject, case_id=case_id, reached_at=now, by=STAFF
-        )
-        self._milestones.append(body)
+    def _report(self, milestone: str, subject: str, case_id: str | None) -> None:
+        """Something is done as soon as it is heard of."""
+        self._done.put(self._heard_at, {"milestone": milestone, "subject": subject, "case_id": case_id})
 
     # --- what staff do --------------------------------------------------------------------------------------
 
     def next_at(self) -> datetime | None:
-        return self._clock.now() if self._milestones else self._agenda.next_at()
+        instants = (self._done.next_at(), self._agenda.next_at())
+        return min((at for at in instants if at is not None), default=None)
 
     async def act(self, now: datetime) -> bool:
-        reached, self._milestones = self._milestones, []
-        due: Sequence[Callable[[], Awaitable[None]]] = self._agenda.take(now)
-        await self._publisher.publish([Outgoing.of(_event(milestone)) for milestone in reached])
-        await asyncio.gather(*[step() for step in due])
-        return bool(reached or due)
+        done = [MilestoneReached(**body, reached_at=now, by=STAFF) for body in self._done.take(now)]
+        steps: Sequence[Callable[[], Awaitable[None]]] = self._agenda.take(now)
+        await self._publisher.publish([Outgoing.of(_event(milestone)) for milestone in done])
+        await asyncio.gather(*[step() for step in steps])
+        return bool(done or steps)
 
     async def conduct(self, follow_up_id: str, planned_for: datetime) -> None:
         """Conduct a follow-up by its first form and record it at once, unless it has moved or gone meanwhile."""

@@ -14,11 +14,17 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Protocol
 
+from aftercare.gate import FetchGate
 from aftercare.recorder import Recorder
 from shared.clock import VirtualClock
+from shared.contracts.envelope import parse_time
 from shared.contracts.topics import TOPICS
+from shared.contracts.types import write_time
 from shared.messaging.bus import Outgoing, Publisher
 from shared.messaging.progress import Progress
+
+LARGEST_GROUP = 100
+"""The most events that are delivered together."""
 
 PATIENCE_SECONDS = 30.0
 """Wall seconds without any movement after which a service counts as stuck."""
@@ -32,6 +38,9 @@ class Delivery:
     rank: tuple[int, str, str]
     record: Outgoing = field(compare=False)
     about: str = field(compare=False, default="")
+    """The client whom it concerns."""
+    alone: bool = field(compare=False, default=False)
+    """Whether it has to be delivered at its own instant, with nothing else."""
 
 
 def delivery(document: dict[str, Any], topic: str, at: datetime) -> Delivery:
@@ -49,7 +58,8 @@ def delivery(document: dict[str, Any], topic: str, at: datetime) -> Delivery:
         topic, attributes.get("subject", "").encode(), json.dumps(data).encode(), tuple(headers)
     )
     rank = (list(TOPICS).index(topic), attributes.get("source", ""), attributes.get("id", ""))
-    return Delivery(at, rank, record, str(about))
+    late = write_time(at) != write_time(parse_time(str(document["time"])))
+    return Delivery(at, rank, record, str(about), late or topic == "crisis-flagged" or not about)
 
 
 class Staff(Protocol):
@@ -66,16 +76,16 @@ class Agenda:
     """Things to do at virtual instants, in the order in which they were put there."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[datetime, int, Callable[[], Any]]] = []
+        self._heap: list[tuple[datetime, int, Any]] = []
         self._order = count()
 
-    def put(self, at: datetime, what: Callable[[], Any]) -> None:
+    def put(self, at: datetime, what: Any) -> None:
         heapq.heappush(self._heap, (at, next(self._order), what))
 
     def next_at(self) -> datetime | None:
         return self._heap[0][0] if self._heap else None
 
-    def take(self, now: datetime) -> list[Callable[[], Any]]:
+    def take(self, now: datetime) -> list[Any]:
         """What is due by `now`, removed from the agenda."""
         taken = []
         while self._heap and self._heap[0][0] <= now:
@@ -93,8 +103,10 @@ class TimeLapse:
         publisher: Publisher,
         recorder: Recorder,
         staff: Staff,
+        gate: FetchGate,
     ) -> None:
         self.clock = clock
+        self._gate = gate
         self._progress = progress
         self._publisher = publisher
         self._recorder = recorder
@@ -120,28 +132,38 @@ class TimeLapse:
                 self.clock.advance(instant)
                 for tell in self.moved:
                     tell(instant)
-            await self._settled()
-            due = position
-            while due < len(waiting) and waiting[due].at <= self.clock.now():
-                due += 1
-            await self._deliver(waiting[position:due])
-            position = due
+                await self._settled()
+            position += await self._deliver(waiting[position : position + LARGEST_GROUP])
             while await self._staff.act(self.clock.now()):
                 await self._settled()
 
-    async def _deliver(self, due: Sequence[Delivery]) -> None:
-        """Publish what happens at one instant: all at once, but one after the other for each client."""
-        left = list(due)
-        while left:
-            seen: set[str] = set()
-            now: list[Delivery] = []
-            later: list[Delivery] = []
-            for item in left:
-                (later if item.about in seen else now).append(item)
-                seen.add(item.about)
-            await self._publisher.publish([item.record for item in now])
+    async def _deliver(self, coming: Sequence[Delivery]) -> int:
+        """Publish what happens now, and with it what happens next, as long as it can make no difference.
+
+        It can make none where nothing is due in between and the events are about different clients: an event is
+        decided upon as of its own time. A crisis, and what is delivered late, keeps to its instant. Returns how
+        many were delivered.
+        """
+        now = self.clock.now()
+        due = [self.clock.next_wakeup(), self._staff.next_at()]
+        horizon = min((at for at in due if at is not None), default=None)
+        group: list[Delivery] = []
+        about: set[str] = set()
+        for item in coming:
+            ahead = item.at > now
+            if item.about in about or (ahead and (item.alone or (horizon and item.at >= horizon))):
+                break
+            group.append(item)
+            about.add(item.about)
+            if item.alone:
+                break
+        if group:
+            await self._publisher.publish([item.record for item in group])
             await self._settled()
-            left = later
+        return len(group)
 
     async def _settled(self) -> None:
-        await self._progress.settled(PATIENCE_SECONDS)
+        """Everyone has caught up: first those who act, then those who observe."""
+        await self._progress.settled(PATIENCE_SECONDS, aside=self._gate.observers)
+        with self._gate.observers_let_in():
+            await self._progress.settled(PATIENCE_SECONDS)

@@ -25,6 +25,10 @@ from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+PATIENCE_MS = 3_600_000
+"""How long a read waits for records; it returns as soon as there are any. After an empty one FastStream sleeps for as
+long again, deaf to what arrives: so none may come back empty in ordinary life."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -230,7 +234,7 @@ def subscribe(
         group_id=group,
         batch=True,
         max_records=settings.batch_records,
-        batch_timeout_ms=1_000,
+        batch_timeout_ms=PATIENCE_MS,
         fetch_max_wait_ms=max_wait_ms or settings.kafka_max_wait_ms,
         auto_offset_reset="earliest",
         ack_policy=AckPolicy.MANUAL,

@@ -157,7 +157,8 @@ class ReactionLoop:
                 with tracing.span(
                     f"{self.service} {event.topic}", event.traceparent, **{"aftercare.subject": event.subject}
                 ):
-                    changes = self._reactions.decide(outcome.view, event, now)
+                    # Never before it happened: the publisher's clock may be ahead of ours.
+                    changes = self._reactions.decide(outcome.view, event, max(now, event.time))
                     trace = tracing.current()
             except Refused as refusal:
                 refused.append((arrival.record, refusal))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -93,24 +93,28 @@ class Progress:
         """The end offset of every partition that this process has published to."""
         return dict(self._ends)
 
-    def behind(self) -> list[str]:
-        """Who is not caught up, and by how much; empty when all are."""
+    def behind(self, aside: Collection[str] = ()) -> list[str]:
+        """Who is not caught up, and by how much; empty when all are but the groups left aside."""
         found = [f"{who} is at work" for who, count in self._busy.items() if count > 0]
         for group, topics in self._reads.items():
+            if group in aside:
+                continue
             for place, end in self._ends.items():
                 done = self._committed[group].get(place, 0)
                 if place[0] in topics and done < end:
                     found.append(f"{group} is {end - done} records behind on {place[0]}[{place[1]}]")
         return found
 
-    async def settled(self, timeout: float) -> None:
-        """Wait until two readings in a row show everything settled. Raises `Stuck` after `timeout` wall seconds
-        without any movement, naming who is behind."""
+    async def settled(self, timeout: float, aside: Collection[str] = ()) -> None:
+        """Wait until two readings in a row show all groups settled but those left aside.
+
+        Raises `Stuck` after `timeout` wall seconds without any movement, naming who is behind.
+        """
         while True:
             before = self._readings
             for _ in range(4):  # whoever was woken by the last movement starts its work now
                 await asyncio.sleep(0)
-            if not self.behind() and self._readings == before:
+            if not self.behind(aside) and self._readings == before:
                 return
             self._moved.clear()
             if self._readings != before:
@@ -118,7 +122,7 @@ class Progress:
             try:
                 await asyncio.wait_for(self._moved.wait(), timeout)
             except TimeoutError:
-                raise Stuck(f"no movement for {timeout:.0f} s: " + "; ".join(self.behind())) from None
+                raise Stuck(f"no movement for {timeout:.0f} s: " + "; ".join(self.behind(aside))) from None
 
     def _move(self) -> None:
         self._readings += 1

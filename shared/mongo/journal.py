@@ -35,6 +35,9 @@ KEEP = timedelta(days=400)
 LEFT_BEHIND = timedelta(seconds=10)
 """An undispatched record older than this was left by a crash, and not by a publisher that is still at it."""
 
+MARK_AFTER_SECONDS = 0.2
+"""How long a published record may stay unmarked. Much less than `LEFT_BEHIND`, or the relay would publish it too."""
+
 Transaction = Callable[[AsyncIOMotorClientSession], Awaitable["Outcome"]]
 
 
@@ -77,6 +80,8 @@ class Journal:
         self._progress = progress
         self._records = db.get_collection("journal")
         self._publishing: set[asyncio.Task[None]] = set()
+        self._published: list[str] = []
+        self._marking: asyncio.Task[None] | None = None
 
     async def ensure_indexes(self) -> None:
         """Create the indexes; harmless when they exist."""
@@ -126,9 +131,11 @@ class Journal:
 
     async def close(self) -> None:
         """Leave what is still being published to the relay of the next start."""
-        for publishing in self._publishing:
-            publishing.cancel()
-        await asyncio.gather(*self._publishing, return_exceptions=True)
+        under_way = [*self._publishing, *([self._marking] if self._marking else [])]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._mark()
 
     async def _until_it_stands(self, work: Transaction) -> Outcome:
         while True:
@@ -201,13 +208,23 @@ class Journal:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
         metrics.EVENTS_PUBLISHED.labels(self._service).inc(len(records))
-        await self._mark([entry.id for entry in entries if entry.records])
+        self._published += [entry.id for entry in entries if entry.records]
+        if self._marking is None or self._marking.done():
+            self._marking = asyncio.create_task(self._mark_soon())
 
-    async def _mark(self, ids: Sequence[str]) -> None:
+    async def _mark_soon(self) -> None:
+        """Mark what was published, a moment later and all at once: nobody waits for the marks."""
+        await asyncio.sleep(MARK_AFTER_SECONDS)
+        await self._mark()
+
+    async def _mark(self) -> None:
+        ids, self._published = self._published, []
+        if not ids:
+            return
         try:
             # Without the hint the planner takes another index for the update and is 60 times slower.
             await self._records.update_many(
-                {"_id": {"$in": list(ids)}},
+                {"_id": {"$in": ids}},
                 {"$set": {"dispatched": True, "expire_at": datetime.now(UTC) + KEEP}},
                 hint="_id_",
             )
@@ -217,6 +234,7 @@ class Journal:
 
     async def relay(self, older_than: timedelta = LEFT_BEHIND) -> int:
         """Publish what a crash left undispatched, oldest first; returns the number of records."""
+        await self._mark()
         limit = datetime.now(UTC) - older_than
         left = self._records.find({"dispatched": False, "at": {"$lte": limit}}).sort("at", 1).limit(500)
         entries = [self._read(stored) async for stored in left]
