@@ -10,7 +10,7 @@ import heapq
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Protocol
 
@@ -25,6 +25,9 @@ from shared.messaging.progress import Progress
 
 LARGEST_GROUP = 100
 """The most events that are delivered together."""
+
+FURTHEST = timedelta(hours=12)
+"""How far ahead of its instant an event may be delivered: well below what counts as a wrong clock."""
 
 PATIENCE_SECONDS = 30.0
 """Wall seconds without any movement after which a service counts as stuck."""
@@ -146,12 +149,12 @@ class TimeLapse:
         """
         now = self.clock.now()
         due = [self.clock.next_wakeup(), self._staff.next_at()]
-        horizon = min((at for at in due if at is not None), default=None)
+        horizon = min([now + FURTHEST, *(at for at in due if at is not None)])
         group: list[Delivery] = []
         about: set[str] = set()
         for item in coming:
             ahead = item.at > now
-            if item.about in about or (ahead and (item.alone or (horizon and item.at >= horizon))):
+            if item.about in about or (ahead and (item.alone or item.at >= horizon)):
                 break
             group.append(item)
             about.add(item.about)

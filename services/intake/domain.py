@@ -97,6 +97,8 @@ class Client(Document):
     collection: ClassVar[str] = "clients"
 
     consents: Mapping[str, Granted] = {}
+    erased: bool = False
+    """The client was forgotten: what arrives late about the client is not taken."""
 
     def current(self) -> Consents:
         return Consents.model_validate(

@@ -30,7 +30,7 @@ class IntakeReactions:
         match event.data:
             case ClientErased(client_id=client_id):
                 return _erase(view, client_id)
-            case data if view.get(Erasure, _client_of(event)):
+            case data if _client(view, _client_of(event)).erased:
                 return Changes()  # too late: the client has been forgotten
             case ConsentChanged() as data:
                 return _consent(view, event, data, now)
@@ -48,13 +48,13 @@ def _fact(view: View, event: Event, now: datetime) -> Changes:
     case_id = str(event.data.case_id)  # type: ignore[attr-defined]
     client_id = _client_of(event)
     before = view.get(Case, case_id) or Case(id=case_id, client_id=client_id)
-    client = view.get(Client, client_id) or Client(id=client_id)
+    client = _client(view, client_id)
     after = domain.record(before, event)
     return _said_anew(before, after, client, client, event, now)
 
 
 def _consent(view: View, event: Event, data: ConsentChanged, now: datetime) -> Changes:
-    before = view.get(Client, data.client_id) or Client(id=data.client_id)
+    before = _client(view, data.client_id)
     after = domain.grant(before, event, data)
     changes = Changes(puts=[after])
     for case in view.all(Case):
@@ -82,5 +82,8 @@ def _said_anew(
 def _erase(view: View, client_id: str) -> Changes:
     """Nothing about the client stays but the mark that keeps late events out."""
     cases = [case for case in view.all(Case) if case.client_id == client_id]
-    client = view.get(Client, client_id)
-    return Changes(puts=[Erasure(id=client_id)], removals=[*cases, *([client] if client else [])])
+    return Changes(puts=[Client(id=client_id, erased=True), Erasure(id=client_id)], removals=cases)
+
+
+def _client(view: View, client_id: str) -> Client:
+    return view.get(Client, client_id) or Client(id=client_id)

@@ -13,7 +13,6 @@ from shared.contracts.envelope import Event
 from shared.contracts.events import ClientErased, ConsentChanged
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import View
-from shared.mongo.erasure import Erasure
 
 
 class Store:
@@ -23,7 +22,6 @@ class Store:
         self.db = db
         self.cases = db.get_collection(Case.collection)
         self.clients = db.get_collection(Client.collection)
-        self.erasures = db.get_collection(Erasure.collection)
         self.files = db.get_collection("files")
         self.access_log = db.get_collection("access_log")
 
@@ -33,7 +31,7 @@ class Store:
         await self.access_log.create_index([("at", 1)])
 
     async def concerning(self, session: Session, events: Sequence[Event]) -> View:
-        """The cases, clients and erasures that the events are about; for what concerns a client, all its cases."""
+        """The cases and clients that the events are about; for what concerns a client, all its cases."""
         case_ids = {event.data.case_id for event in events if getattr(event.data, "case_id", None)}  # type: ignore[attr-defined]
         client_ids = {event.data.client_id for event in events}  # type: ignore[attr-defined]
         whole = {
@@ -50,9 +48,6 @@ class Store:
         view.load([Case.model_validate(found) async for found in self.cases.find(wanted, session=session)])
         those = {"_id": {"$in": list(client_ids)}}
         view.load([Client.model_validate(found) async for found in self.clients.find(those, session=session)])
-        view.load(
-            [Erasure.model_validate(found) async for found in self.erasures.find(those, session=session)]
-        )
         return view
 
     async def case(self, case_id: str) -> Case | None:

@@ -79,9 +79,10 @@ class Timers:
         while True:
             self.wake.clear()
             with self._progress.busy("scheduler timers"):
-                while await self.fire_due():
-                    pass
                 next_at = await self._store.next_at(self._leases.mine)
+                while next_at and next_at <= self._clock.now():
+                    await self.fire_due()
+                    next_at = await self._store.next_at(self._leases.mine)
             await self._clock.wait_until(next_at, self.wake)
 
     async def poll(self) -> None:

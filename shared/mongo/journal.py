@@ -80,6 +80,8 @@ class Journal:
         self._progress = progress
         self._records = db.get_collection("journal")
         self._publishing: set[asyncio.Task[None]] = set()
+        self._sessions: list[AsyncIOMotorClientSession] = []
+        """Those that no transaction uses now: starting and ending one for each costs two round trips to a thread."""
         self._published: list[str] = []
         self._marking: asyncio.Task[None] | None = None
 
@@ -136,6 +138,9 @@ class Journal:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         await self._mark()
+        for session in self._sessions:
+            await session.end_session()
+        self._sessions.clear()
 
     async def _until_it_stands(self, work: Transaction) -> Outcome:
         while True:
@@ -148,9 +153,15 @@ class Journal:
             await asyncio.sleep(random.uniform(0, 0.02))  # whoever was faster may need the moment
 
     async def _commit(self, work: Transaction) -> Outcome:
-        async with await self.db.client.start_session() as session, session.start_transaction():
-            outcome = await work(session)
-            await self._write(outcome, session)
+        session = self._sessions.pop() if self._sessions else await self.db.client.start_session()
+        try:
+            async with session.start_transaction():
+                outcome = await work(session)
+                await self._write(outcome, session)
+        except BaseException:
+            await session.end_session()
+            raise
+        self._sessions.append(session)
         return outcome
 
     async def _write(self, outcome: Outcome, session: AsyncIOMotorClientSession) -> None:
