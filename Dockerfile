@@ -15,7 +15,7 @@ RUN --mount=type=secret,id=pip.conf \
     if [ -f /run/secrets/pip.conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip.conf; fi; \
     if [ -f /run/secrets/ca.crt ]; then export PIP_CERT=/run/secrets/ca.crt; fi; \
     /opt/venv/bin/python -m pip install --disable-pip-version-check \
-        --require-hashes --requirement /build/requirements.txt
+        --require-hashes --only-binary :all: --requirement /build/requirements.txt
 
 # The project is laid beside its dependencies rather than built into a wheel: a build backend would be the one
 # thing in here that no hash pins. It is compiled now, for where it runs the file system is read-only.

@@ -4,7 +4,8 @@ In time-lapse every record is published by this process, so a consumer need not 
 whether something has come: its partitions are paused, and one is resumed when a record was published to it. That
 spares nine tenths of the time, which went into empty fetches.
 
-Groups that only observe are let in last, when the others have caught up: they take an instant's events at once.
+Groups that only observe need not be let in at every step: what they take they can as well take later, and all at
+once.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class FetchGate:
         observers: Collection[str] = (),
     ) -> None:
         self.observers = frozenset(observers)
-        self._waiting: set[Place] = set()
-        self._open = False
+        self._waiting: dict[str, set[Place]] = {group: set() for group in self.observers}
+        self._let_in: frozenset[str] = frozenset()
         self._consumers = dict(consumers)
         self._readers: dict[Place, list[str]] = defaultdict(list)
         self._ends = progress.ends()
@@ -41,21 +42,22 @@ class FetchGate:
 
     def produced(self, place: Place, end: int) -> None:
         self._ends[place] = end
-        self._waiting.add(place)
         for group in self._readers[place]:
-            if self._open or group not in self.observers:
+            if group in self.observers and group not in self._let_in:
+                self._waiting[group].add(place)
+            else:
                 self._consumers[group].resume(TopicPartition(*place))
 
     @contextmanager
-    def observers_let_in(self) -> Iterator[None]:
-        """Let the observers fetch what was published since the last time, and what is published meanwhile."""
-        self._open = True
-        for place in self._waiting:
-            for group in self.observers.intersection(self._readers[place]):
+    def letting_in(self, groups: Collection[str]) -> Iterator[None]:
+        """Let observers fetch what was published since the last time, and what is published meanwhile."""
+        self._let_in = self.observers.intersection(groups)
+        for group in self._let_in:
+            for place in self._waiting[group]:
                 self._consumers[group].resume(TopicPartition(*place))
+            self._waiting[group].clear()
         yield
-        self._waiting.clear()
-        self._open = False
+        self._let_in = frozenset()
 
     def taken(self, group: str, place: Place, position: int) -> None:
         consumer = self._consumers.get(group)

@@ -199,7 +199,7 @@ async def prepared(
                 gate = FetchGate(
                     progress,
                     [*stack.consumers(), (GROUP, recorder.consumer)],
-                    observers=(GROUP, stack.settings["reporting"].group("reporting")),
+                    observers=(GROUP, *(stack.settings[name].group(name) for name in staff.observing)),
                 )
                 progress.follower = gate
                 try:

@@ -37,7 +37,9 @@ class SimulationFailed(RuntimeError):
 
 
 class AbsentStaff:
-    """Nobody does anything."""
+    """Nobody does anything: so survey, too, only takes note."""
+
+    observing = ("reporting", "survey")
 
     def note(self, event: Event) -> None:
         pass
@@ -55,6 +57,9 @@ class DiligentStaff:
     Records go through survey's API and acknowledgements through crisis's, as from the consoles; the other
     milestones are published as company systems do.
     """
+
+    observing = ("reporting",)
+    """The services that only take note of what happens."""
 
     def __init__(self, stack: Stack, publisher: Publisher, policy: Policy) -> None:
         self._agenda = Agenda()

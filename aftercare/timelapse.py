@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from aftercare.gate import FetchGate
-from aftercare.recorder import Recorder
+from aftercare.recorder import GROUP, Recorder
 from shared.clock import VirtualClock
 from shared.contracts.envelope import parse_time
 from shared.contracts.topics import TOPICS
@@ -28,6 +28,9 @@ LARGEST_GROUP = 100
 
 FURTHEST = timedelta(hours=12)
 """How far ahead of its instant an event may be delivered: well below what counts as a wrong clock."""
+
+LONGEST_LAG = 50
+"""After so many steps those who only observe catch up, too."""
 
 PATIENCE_SECONDS = 30.0
 """Wall seconds without any movement after which a service counts as stuck."""
@@ -67,6 +70,9 @@ def delivery(document: dict[str, Any], topic: str, at: datetime) -> Delivery:
 
 class Staff(Protocol):
     """Who acts in a run: takes note of events, and says when it wants to act next."""
+
+    @property
+    def observing(self) -> tuple[str, ...]: ...
 
     def next_at(self) -> datetime | None: ...
 
@@ -110,6 +116,8 @@ class TimeLapse:
     ) -> None:
         self.clock = clock
         self._gate = gate
+        self._lag = 0
+        self._dates = 0
         self._progress = progress
         self._publisher = publisher
         self._recorder = recorder
@@ -130,6 +138,7 @@ class TimeLapse:
             instants = [coming, self.clock.next_wakeup(), self._staff.next_at()]
             instant = min((at for at in instants if at is not None), default=None)
             if instant is None or (coming is None and instant > end()):
+                await self._settled(everyone=True)
                 return
             if instant > self.clock.now():
                 self.clock.advance(instant)
@@ -165,8 +174,17 @@ class TimeLapse:
             await self._settled()
         return len(group)
 
-    async def _settled(self) -> None:
-        """Everyone has caught up: first those who act, then those who observe."""
+    async def _settled(self, *, everyone: bool = False) -> None:
+        """Whoever acts has caught up, then the recorder, and now and then those who only observe.
+
+        They are needed at the dates of the regime, where the report is made, and whenever `everyone` is asked for.
+        """
         await self._progress.settled(PATIENCE_SECONDS, aside=self._gate.observers)
-        with self._gate.observers_let_in():
-            await self._progress.settled(PATIENCE_SECONDS)
+        with self._gate.letting_in([GROUP]):
+            await self._progress.settled(PATIENCE_SECONDS, aside=self._gate.observers - {GROUP})
+        dates = self._recorder.counts["calendar-due"]
+        self._lag += 1
+        if everyone or dates != self._dates or self._lag >= LONGEST_LAG:
+            self._dates, self._lag = dates, 0
+            with self._gate.letting_in(self._gate.observers):
+                await self._progress.settled(PATIENCE_SECONDS)

@@ -337,7 +337,9 @@ class Decision:
                 self._no_reminder(held)
         for reminder_rule, subject in reminders.opened_by(what, self.regime):
             key = reminders.reminder_id(reminder_rule, subject)
-            reminder = reminders.remind(self._reminder(key), reminder_rule, subject, what, self.now)
+            reminder = reminders.remind(
+                self._reminder(key), reminder_rule, subject, what, self.regime, self.now
+            )
             if reminder:
                 self._put(reminder)
 

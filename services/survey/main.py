@@ -70,7 +70,7 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
 def _crisis(settings: SurveySettings) -> httpx.AsyncClient | None:
     if not settings.crisis_url:
         return None
-    token = settings.crisis_token
+    token = settings.crisis_token.get_secret_value() if settings.crisis_token else None
     if token is None and settings.token_secret:
         secret = settings.token_secret.get_secret_value()
         token = issue_token(secret, "aftercare-survey", ["publisher"], timedelta(days=3650))

@@ -23,7 +23,7 @@ class SurveySettings(Settings):
     """How long the gateway may take to answer before the message is tried again later."""
     crisis_url: str | None = None
     """Where the crisis service is: takes a crisis over HTTP that the bus does not take within seconds."""
-    crisis_token: str | None = None
+    crisis_token: SecretStr | None = None
     """The bearer token for it (role publisher); in development one is made from the token secret."""
     crisis_patience_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
     """How long a crisis may wait for the bus before it goes over HTTP."""

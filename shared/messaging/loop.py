@@ -60,6 +60,7 @@ class Arrival:
 
     record: ConsumerRecord
     event: Event
+    digest: str
 
 
 class ReactionLoop:
@@ -126,9 +127,8 @@ class ReactionLoop:
         refused: list[tuple[ConsumerRecord, Refused]] = []
         for record in records:
             try:
-                arrivals.append(
-                    Arrival(record, parse_record(self._name(record), record.headers, record.value, now))
-                )
+                event = parse_record(self._name(record), record.headers, record.value, now)
+                arrivals.append(Arrival(record, event, event.digest()))
             except Refused as refusal:
                 refused.append((record, refusal))
         # Stable: what one subject's topic says in one instant stays in the order in which it was said.
@@ -169,7 +169,7 @@ class ReactionLoop:
                 continue
             outcome.view.apply(changes)
             outgoing = [Outgoing.of(replace(derived, traceparent=trace)) for derived in changes.events]
-            outcome.entries.append(Entry(f"in {event.unique}", outgoing, event.digest()))
+            outcome.entries.append(Entry(f"in {event.unique}", outgoing, arrival.digest))
             metrics.EVENTS_HANDLED.labels(self.service, event.topic).inc()
         letters, entries = await self._dead_letters.of([*unreadable, *refused], now, session)
         if letters:
@@ -185,7 +185,7 @@ class ReactionLoop:
         fresh: list[Arrival] = []
         refused: list[tuple[ConsumerRecord, Refused]] = []
         for arrival in arrivals:
-            key, digest = f"in {arrival.event.unique}", arrival.event.digest()
+            key, digest = f"in {arrival.event.unique}", arrival.digest
             if key not in seen:
                 seen[key] = digest
                 fresh.append(arrival)

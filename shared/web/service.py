@@ -196,10 +196,23 @@ class Runtime:
         consumers = [consumer for _, consumer in self.consumers()]
         return {
             "database": await self._database_answers(),
-            "bus": self.publisher.connected and all(consumer is not None for consumer in consumers),
+            "bus": self.publisher.connected and await self._bus_answers(consumers),
             "assignment": all(consumer is not None and consumer.assignment() for consumer in consumers),
             "not halted": not (self.loop and self.loop.halted),
         }
+
+    @staticmethod
+    async def _bus_answers(consumers: Sequence[AIOKafkaConsumer | None]) -> bool:
+        """Whether the broker that leads a partition of ours answers now, and not only once at the start."""
+        for consumer in consumers:
+            if consumer is None:
+                return False
+            places = sorted(consumer.assignment())[:1]
+            try:
+                await asyncio.wait_for(consumer.end_offsets(places), 2)
+            except (KafkaError, OSError, TimeoutError):
+                return False
+        return True
 
     async def _database_answers(self) -> bool:
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.scheduler.domain.agenda import Reminder, name_of
 from services.scheduler.domain.duties import Happening, matches
 from services.scheduler.domain.planning import Regime
 from shared.contracts.events import FollowUpPlanned
 from shared.policy.conditions import field_of
+from shared.policy.counting import at_ten, local_day
 from shared.policy.model import ReminderRule
 
 
@@ -38,7 +39,7 @@ def cancelled_by(what: Happening, regime: Regime) -> Iterable[str]:
 
 
 def remind(
-    held: Reminder | None, rule: ReminderRule, subject: str, what: Happening, now: datetime
+    held: Reminder | None, rule: ReminderRule, subject: str, what: Happening, regime: Regime, now: datetime
 ) -> Reminder | None:
     """The reminder, at its time or at once where less is left; None when there was nothing left to remind of.
 
@@ -51,6 +52,9 @@ def remind(
     if instant <= now and rule.before:
         return held.model_copy(update={"state": "cancelled", "next_at": None}) if held else None
     at = instant - rule.before + rule.after
+    if rule.after >= timedelta(days=1):  # days later means on that day, at the regime's hour: not at night
+        switches = regime.policy.switches
+        at = at_ten(local_day(at, switches.zone), switches.hour, switches.zone)
     return Reminder(
         id=reminder_id(rule, subject),
         rule=rule.name,
