@@ -80,6 +80,7 @@ def _logs_stay() -> Iterator[None]:
 
 def pytest_configure() -> None:
     """Log lines as in production, one JSON object each: a test that searches them searches what would be shipped."""
+    structlog.reset_defaults()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
