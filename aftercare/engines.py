@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +27,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 _PR_SET_PDEATHSIG = 1
+_PREFIX = "aftercare-engines-"
 
 
 class EngineMissing(RuntimeError):
@@ -186,6 +189,14 @@ def embedded_broker(folder: Path, port: int | None = None) -> Iterator[str]:
         yield address
 
 
+def _sweep(parent: Path) -> None:
+    """Remove what runs left that were killed: folders named after a process that is no more."""
+    for left in parent.glob(f"{_PREFIX}[0-9]*-*"):
+        pid = left.name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
 @asynccontextmanager
 async def embedded_engines(
     folder: Path | None = None, *, kafka_port: int | None = None, mongo_port: int | None = None
@@ -196,8 +207,10 @@ async def embedded_engines(
         if folder is None:
             # In memory where there is room: nothing is kept, so nothing needs a disk.
             memory = Path("/dev/shm")
-            parent = str(memory) if memory.is_dir() else None
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory("", "aftercare-", parent)))
+            parent = memory if memory.is_dir() else Path(tempfile.gettempdir())
+            _sweep(parent)
+            name = f"{_PREFIX}{os.getpid()}-"
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory("", name, parent)))
         mongo = stack.enter_context(embedded_mongo(folder / "mongo", mongo_port, durable=keep))
         kafka = stack.enter_context(embedded_broker(folder / "broker", kafka_port))
         await asyncio.sleep(0)

@@ -120,7 +120,9 @@ class Progress:
             if self._readings != before:
                 continue
             try:
-                await asyncio.wait_for(self._moved.wait(), timeout)
+                # Not asyncio.wait_for: in Python 3.11 it loses a cancellation that comes together with the movement.
+                async with asyncio.timeout(timeout):
+                    await self._moved.wait()
             except TimeoutError:
                 raise Stuck(f"no movement for {timeout:.0f} s: " + "; ".join(self.behind(aside))) from None
 

@@ -209,14 +209,16 @@ class Runtime:
                 return False
             places = sorted(consumer.assignment())[:1]
             try:
-                await asyncio.wait_for(consumer.end_offsets(places), 2)
+                async with asyncio.timeout(2):
+                    await consumer.end_offsets(places)
             except (KafkaError, OSError, TimeoutError):
                 return False
         return True
 
     async def _database_answers(self) -> bool:
         try:
-            await asyncio.wait_for(self.db.command("ping"), 2)
+            async with asyncio.timeout(2):
+                await self.db.command("ping")
         except (PyMongoError, TimeoutError):
             return False
         return True
