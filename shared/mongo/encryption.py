@@ -1,8 +1,8 @@
 """What is written by or about a client, sealed field by field with MongoDB's client-side encryption.
 
-Each client has one data key in each service. Destroying it makes everything sealed under it unreadable, backups
-included: that is how `client-erased` is carried out. The data keys lie in the database under the master key, which
-never does.
+Each client has one data key in each service. Destroying it makes everything sealed under it unreadable: that is how
+`client-erased` is carried out. The data keys lie in the database, sealed by the master key, which never does. A
+backup from before an erasure holds the key too: it has to expire like everything else about the client.
 """
 
 from __future__ import annotations
