@@ -196,7 +196,7 @@ class Runtime:
         consumers = [consumer for _, consumer in self.consumers()]
         return {
             "database": await self._database_answers(),
-            "bus": self.publisher.connected and await self._bus_answers(consumers),
+            "bus": self.connected.is_set() and await self._bus_answers(consumers),
             "assignment": all(consumer is not None and consumer.assignment() for consumer in consumers),
             "not halted": not (self.loop and self.loop.halted),
         }
