@@ -34,7 +34,7 @@ Kind = Literal[
     "escalated",  # the chain went on to a later step, or a worse flag came
     "paged",
     "page-failed",
-    "unanswered",  # a whole round brought nobody
+    "unanswered",  # the whole chain brought nobody
     "lapsed",  # acknowledged, but nobody intervened in time (A30)
     "acknowledged",
     "intervening",
@@ -206,6 +206,8 @@ class Page:
     run: int = 0
     round: int = 0
     index: int = -1
+    opens: bool = False
+    """Whether it is the first of its round."""
 
 
 # --- opening and joining --------------------------------------------------------------------------------------
@@ -448,7 +450,7 @@ def next_at(incident: Incident, chain: CrisisChain) -> datetime | None:
 
 
 def elapse(incident: Incident, chain: CrisisChain, now: datetime) -> Incident:
-    """What became of the incident by time alone: A30 has lapsed, a round stayed unanswered, a drill is over."""
+    """What became of the incident by time alone: A30 has lapsed, the chain stayed unanswered, a drill is over."""
     lapses_at = _lapses_at(incident, chain)
     if lapses_at is not None and lapses_at <= now:
         key = f"lapsed {incident.run}"
@@ -456,15 +458,15 @@ def elapse(incident: Incident, chain: CrisisChain, now: datetime) -> Incident:
     if not incident.awaiting:
         return incident
     place = _position(incident, chain)
-    if place.index != 0 or place.round == 0 or place.at > now:
+    if place.round != 1 or not place.opens or place.at > now:
         return incident
     if incident.drill:
         # A forgotten drill must not page for ever: one round measures the whole path.
         return extend(
             incident, [_line(incident, f"resolved {incident.reopenings}", "resolved", now, step="drill-over")]
         )
-    key = f"unanswered {incident.run}.{place.round - 1}"
-    line = _line(incident, key, "unanswered", now, run=incident.run, round=place.round - 1)
+    key = f"unanswered {incident.run}"
+    line = _line(incident, key, "unanswered", now, run=incident.run)
     return extend(incident, [line])
 
 
@@ -476,7 +478,9 @@ def due(incident: Incident, chain: CrisisChain, now: datetime) -> tuple[Page, ..
         if place.at <= now:
             step = steps(incident, chain)[place.index]
             key = f"{incident.run}.{place.round}.{place.index}"
-            pages.append(Page(key, (step.role,), step.name, incident.run, place.round, place.index))
+            pages.append(
+                Page(key, (step.role,), step.name, incident.run, place.round, place.index, place.opens)
+            )
     if incident.worse:
         roles = tuple(
             step.role
@@ -506,7 +510,7 @@ def failed(incident: Incident, page: Page, now: datetime, reason: str) -> Incide
 
 def escalate(incident: Incident, page: Page, now: datetime) -> Incident:
     """The chain goes on to a further step."""
-    if page.index <= 0:
+    if page.index < 0 or page.opens:
         return incident
     return extend(incident, [_page_line(incident, page, "escalated", now)])
 
@@ -533,6 +537,8 @@ class _Place:
     round: int
     index: int
     at: datetime
+    opens: bool
+    """Whether it is the first of its round."""
 
 
 def _position(incident: Incident, chain: CrisisChain) -> _Place:
@@ -563,17 +569,26 @@ def _within_round(
     number: int,
     start: datetime,
 ) -> _Place | None:
-    due_at, before = start, timedelta(0)
-    for index, step in enumerate(steps(incident, chain)):
+    chain_steps = steps(incident, chain)
+    first = _first_index(incident, chain, number, start)
+    due_at, before = start, _offset(chain_steps[first], chain)
+    for index, step in enumerate(chain_steps[first:], first):
         offset = _offset(step, chain)
-        if index:
+        if index > first:
             last = attempts[number, index - 1]
             distance = timedelta(0) if last.kind == "page-failed" else offset - before
             due_at = min(start + offset, last.at + distance)
         if (number, index) not in attempts:
-            return _Place(number, index, due_at)
+            return _Place(number, index, due_at, opens=index == first)
         before = offset
     return None
+
+
+def _first_index(incident: Incident, chain: CrisisChain, number: int, start: datetime) -> int:
+    """The step at which a round begins that starts then: in the first round always the first."""
+    assert incident.since is not None
+    name = chain.repetition(max(start - incident.since, timedelta(0))).begin_at if number else None
+    return next((index for index, step in enumerate(steps(incident, chain)) if step.name == name), 0)
 
 
 def _next_round_at(
@@ -582,7 +597,7 @@ def _next_round_at(
     done = [moment for (round_, _), moment in attempts.items() if round_ == number]
     last = max(moment.at for moment in done)
     assert incident.since is not None
-    widening = chain.repeat_every(max(last - incident.since, timedelta(0)))
+    widening = chain.repetition(max(last - incident.since, timedelta(0))).every
     if any(moment.kind == "paged" for moment in done) or all(m.channel == "no-channel" for m in done):
         return last + widening
     return last + min(_retry_after(number), widening)

@@ -1,4 +1,4 @@
-"""Counting days, months and hours of the day in the company's zone (clauses.md, collision 7).
+"""Counting days, months and hours of the day in the company's zone (collision 7).
 
 The first day does not count; a month ends on its last day when the date does not exist (31 August + 6 months is
 28 February). Instants come back in UTC.

@@ -264,6 +264,8 @@ class Repeat(Strict):
 
     every: Duration
     until: Duration | None = None
+    begin_at: Code | None = None
+    """The step of the chain at which these rounds begin; the first, if none is named."""
 
 
 class CrisisChain(Row):
@@ -290,11 +292,19 @@ class CrisisChain(Row):
             )
         if not all(repeat.every for repeat in self.repeat):
             raise ValueError("repeat: every must be longer than nothing")
+        unknown = {repeat.begin_at for repeat in self.repeat} - {
+            None,
+            *(step.name for step in self.escalation),
+        }
+        if unknown:
+            raise ValueError(
+                f"repeat: begin_at names no step of the escalation: {', '.join(map(str, unknown))}"
+            )
         return self
 
-    def repeat_every(self, age: timedelta) -> timedelta:
-        """How long to wait for the next round, for an incident of this age."""
-        return next(repeat.every for repeat in self.repeat if repeat.until is None or age < repeat.until)
+    def repetition(self, age: timedelta) -> Repeat:
+        """How an incident of this age is paged again."""
+        return next(repeat for repeat in self.repeat if repeat.until is None or age < repeat.until)
 
 
 R = TypeVar("R", bound=Row)

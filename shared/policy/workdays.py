@@ -1,4 +1,4 @@
-"""Working days by the State Council's yearly notice, make-up days included (clauses.md, collision 8).
+"""Working days by the State Council's yearly notice, make-up days included (collision 8).
 
 Nobody knows a year before its notice is out. In an unknown year only weekends are off, and every result that looked
 at one of its days says so: it is provisional, to be computed again once the calendar is known.

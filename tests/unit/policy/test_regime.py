@@ -104,14 +104,12 @@ def test_the_head_is_told_in_time_and_the_chain_never_falls_silent() -> None:
         ("everyone", timedelta(minutes=15)),
     ]
     assert crisis.intervention_within == timedelta(minutes=30)
-    ages = [timedelta(0), timedelta(hours=23), timedelta(hours=24), timedelta(days=7), timedelta(days=400)]
-    assert [crisis.repeat_every(age) for age in ages] == [
-        timedelta(minutes=15),
-        timedelta(minutes=15),
-        timedelta(hours=1),
-        timedelta(hours=12),
-        timedelta(hours=12),
-    ]
+    ages = [timedelta(hours=age) for age in (0, 1.9, 2, 23, 24, 7 * 24, 30 * 24, 400 * 24)]
+    repetitions = [crisis.repetition(age) for age in ages]
+    assert [repeat.every / timedelta(hours=1) for repeat in repetitions] == [
+        0.25, 0.25, 0.5, 0.5, 4, 24, 7 * 24, 7 * 24,
+    ]  # fmt: skip
+    assert [repeat.begin_at for repeat in repetitions] == [None, None, *["everyone"] * 6]
 
 
 def test_rows_are_found_by_name_and_by_clause() -> None:
@@ -185,7 +183,8 @@ def test_a_mistake_is_told_with_its_line_and_field(
         ("name: match-2wd", "name: record-24h", "more than one row is named record-24h"),
         ("role: administration", "role: butler", "the role butler is not listed"),
         ("after: 10 min}", "after: 12 min}", "F59"),
-        ("    - {every: 12 h}\n", "", "repeat"),
+        ("    - {every: 7 days, begin_at: everyone}\n", "", "repeat"),
+        ("begin_at: everyone", "begin_at: nobody", "names no step of the escalation: nobody"),
         ("milestone: counsellor-matched", "when: {flag: x}", "milestone is given exactly where"),
         ("before: 10 min", "before: 10 min\n    after: 1 h", "either before or after"),
     ],
