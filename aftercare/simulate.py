@@ -172,6 +172,11 @@ class Run:
 StaffMaker = Callable[[Stack, Publisher, Policy], DiligentStaff | AbsentStaff]
 
 
+FETCH_WAIT_MS = 20
+"""How long a fetch may wait for records. The broker reads 1,000 batches of a partition in about 1 ms, and returns
+nothing when it has found nothing in time: with a wait of 2 ms, consumers stood still once a partition was long."""
+
+
 @asynccontextmanager
 async def prepared(
     start: datetime, make_staff: StaffMaker, namespace: str = "", own: dict[str, dict[str, Any]] | None = None
@@ -184,7 +189,7 @@ async def prepared(
     async with _engines() as engines, bot.serve() as address:
         common = (
             embedded_settings(engines, "simulation", namespace)
-            | {"kafka_max_wait_ms": 2}
+            | {"kafka_max_wait_ms": FETCH_WAIT_MS}
             | _external(engines)
         )
         channel = {"kind": "wecom", "url": f"{address}?key=simulation"}
@@ -196,14 +201,12 @@ async def prepared(
             async with Recorder(stack.settings["intake"], clock, progress) as recorder:
                 recorder.listeners += [outcome.note, staff.note]
                 await publisher.start()
-                gate = FetchGate(
-                    progress,
-                    [*stack.consumers(), (GROUP, recorder.consumer)],
-                    observers=(GROUP, *(stack.settings[name].group(name) for name in staff.observing)),
+                progress.follower = gate = FetchGate(
+                    progress, [*stack.consumers(), (GROUP, recorder.consumer)]
                 )
-                progress.follower = gate
+                observers = {stack.settings[name].group(name) for name in staff.observing}
                 try:
-                    timelapse = TimeLapse(clock, progress, publisher, recorder, staff, gate)
+                    timelapse = TimeLapse(clock, progress, publisher, recorder, staff, gate, observers)
                     yield Run(stack, recorder, outcome, timelapse, staff, bot)
                 finally:
                     await publisher.stop()

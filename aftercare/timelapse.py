@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -31,6 +31,12 @@ FURTHEST = timedelta(hours=12)
 
 LONGEST_LAG = 50
 """After so many steps those who only observe catch up, too."""
+
+ALONE = ("crisis-flagged", "client-erased")
+"""What the pager itself acts upon: delivered at its own instant."""
+
+PAGER = "crisis pager"
+"""The task that pages again and again while nobody acknowledges."""
 
 PATIENCE_SECONDS = 30.0
 """Wall seconds without any movement after which a service counts as stuck."""
@@ -65,7 +71,7 @@ def delivery(document: dict[str, Any], topic: str, at: datetime) -> Delivery:
     )
     rank = (list(TOPICS).index(topic), attributes.get("source", ""), attributes.get("id", ""))
     late = write_time(at) != write_time(parse_time(str(document["time"])))
-    return Delivery(at, rank, record, str(about), late or topic == "crisis-flagged" or not about)
+    return Delivery(at, rank, record, str(about), late or topic in ALONE or not about)
 
 
 class Staff(Protocol):
@@ -113,9 +119,11 @@ class TimeLapse:
         recorder: Recorder,
         staff: Staff,
         gate: FetchGate,
+        observers: Collection[str],
     ) -> None:
         self.clock = clock
         self._gate = gate
+        self._actors = gate.groups - {*observers, GROUP}
         self._lag = 0
         self._dates = 0
         self._progress = progress
@@ -135,8 +143,9 @@ class TimeLapse:
         await self._settled()
         while True:
             coming = waiting[position].at if position < len(waiting) else None
-            instants = [coming, self.clock.next_wakeup(), self._staff.next_at()]
-            instant = min((at for at in instants if at is not None), default=None)
+            others = [coming, self.clock.next_wakeup(aside=PAGER), self._staff.next_at()]
+            other = _earliest(others)
+            instant = _earliest([self.clock.next_wakeup(), other])
             if instant is None or (coming is None and instant > end()):
                 await self._settled(everyone=True)
                 return
@@ -144,7 +153,10 @@ class TimeLapse:
                 self.clock.advance(instant)
                 for tell in self.moved:
                     tell(instant)
-                await self._settled()
+                if instant != other:
+                    await self._settle({GROUP})
+                else:
+                    await self._settled()
             position += await self._deliver(waiting[position : position + LARGEST_GROUP])
             while await self._staff.act(self.clock.now()):
                 await self._settled()
@@ -152,12 +164,12 @@ class TimeLapse:
     async def _deliver(self, coming: Sequence[Delivery]) -> int:
         """Publish what happens now, and with it what happens next, as long as it can make no difference.
 
-        It can make none where nothing is due in between and the events are about different clients: an event is
-        decided upon as of its own time. A crisis, and what is delivered late, keeps to its instant. Returns how
-        many were delivered.
+        It can make none where nothing but pages is due in between and the events are about different clients: an
+        event is decided upon as of its own time. A crisis, and what is delivered late, keeps to its instant.
+        Returns how many were delivered.
         """
         now = self.clock.now()
-        due = [self.clock.next_wakeup(), self._staff.next_at()]
+        due = [self.clock.next_wakeup(aside=PAGER), self._staff.next_at()]
         horizon = min([now + FURTHEST, *(at for at in due if at is not None)])
         group: list[Delivery] = []
         about: set[str] = set()
@@ -179,12 +191,19 @@ class TimeLapse:
 
         They are needed at the dates of the regime, where the report is made, and whenever `everyone` is asked for.
         """
-        await self._progress.settled(PATIENCE_SECONDS, aside=self._gate.observers)
-        with self._gate.letting_in([GROUP]):
-            await self._progress.settled(PATIENCE_SECONDS, aside=self._gate.observers - {GROUP})
+        await self._settle(self._actors)
+        await self._settle({GROUP} | self._actors)
         dates = self._recorder.counts["calendar-due"]
         self._lag += 1
         if everyone or dates != self._dates or self._lag >= LONGEST_LAG:
             self._dates, self._lag = dates, 0
-            with self._gate.letting_in(self._gate.observers):
-                await self._progress.settled(PATIENCE_SECONDS)
+            await self._settle(self._gate.groups)
+
+    async def _settle(self, groups: Collection[str]) -> None:
+        """These groups have caught up, and nothing is under way; the others wait before the gate."""
+        with self._gate.letting_in(groups):
+            await self._progress.settled(PATIENCE_SECONDS, aside=self._gate.groups.difference(groups))
+
+
+def _earliest(instants: Iterable[datetime | None]) -> datetime | None:
+    return min((at for at in instants if at is not None), default=None)

@@ -55,7 +55,7 @@ class VirtualClock:
     def __init__(self, start: datetime) -> None:
         self._now = to_millisecond(start)
         self._order = 0
-        self._waiters: list[tuple[datetime, int, asyncio.Event]] = []
+        self._waiters: list[tuple[datetime, int, asyncio.Event, str]] = []
 
     def now(self) -> datetime:
         return self._now
@@ -68,7 +68,8 @@ class VirtualClock:
             await asyncio.sleep(0)
             return
         self._order += 1
-        waiter = (instant, self._order, wake)
+        task = asyncio.current_task()
+        waiter = (instant, self._order, wake, task.get_name() if task else "")
         heapq.heappush(self._waiters, waiter)
         try:
             await wake.wait()
@@ -77,9 +78,9 @@ class VirtualClock:
                 self._waiters.remove(waiter)
                 heapq.heapify(self._waiters)
 
-    def next_wakeup(self) -> datetime | None:
-        """The earliest instant that a task waits for; None when nobody waits for one."""
-        return self._waiters[0][0] if self._waiters else None
+    def next_wakeup(self, aside: str = "") -> datetime | None:
+        """The earliest instant that a task waits for, other than the one named; None when nobody waits for one."""
+        return min((instant for instant, _, _, task in self._waiters if task != aside), default=None)
 
     def advance(self, instant: datetime) -> None:
         """Move to `instant` and wake whoever waited for it. Raises ValueError when that lies in the past."""

@@ -39,6 +39,16 @@ async def test_whoever_waits_is_woken_at_the_time_and_not_before() -> None:
     assert clock.next_wakeup() is None
 
 
+async def test_a_task_can_be_set_aside_by_its_name() -> None:
+    clock = VirtualClock(NOON)
+    waiting(clock, NOON + HOUR, asyncio.Event()).set_name("pager")
+    later = waiting(clock, NOON + 2 * HOUR, asyncio.Event())
+    await asyncio.sleep(0)
+    assert clock.next_wakeup() == NOON + HOUR
+    assert clock.next_wakeup(aside="pager") == NOON + 2 * HOUR
+    later.cancel()
+
+
 async def test_the_earliest_waiter_comes_first() -> None:
     clock = VirtualClock(NOON)
     later, sooner = (
