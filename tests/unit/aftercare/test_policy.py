@@ -56,8 +56,8 @@ def test_a_rule_is_told_by_its_name(policy: Policy, rule: str, said: str) -> Non
     assert said in "\n".join(explanation(policy, rule, "en"))
 
 
-def test_a_clause_without_a_row_says_where_it_is_carried(policy: Policy) -> None:
-    assert "docs/clauses.md" in explanation(policy, "F7", "en")[0]
+def test_a_clause_without_a_row_is_said_to_be_carried_elsewhere(policy: Policy) -> None:
+    assert explanation(policy, "F7", "en")[0].startswith("No row of the policy carries F7")
 
 
 def test_an_unknown_rule_suggests_near_ones(policy: Policy) -> None:
