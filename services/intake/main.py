@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
-import httpx
 from fastapi import FastAPI
 
 from services.intake.api import routes
@@ -16,7 +14,7 @@ from services.intake.store import Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
 from shared.mongo.erasure import carry_out
-from shared.web.auth import issue_token
+from shared.web.crisis import crisis_client
 from shared.web.service import Readiness, Runtime, create_app
 
 
@@ -30,22 +28,11 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
     runtime.run(
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("intake"))
     )
-    ingress = Ingress(settings, runtime.journal, clock, progress, _crisis(settings))
+    crisis = crisis_client("intake", settings, settings.crisis_url, settings.crisis_token)
+    ingress = Ingress(settings, runtime.journal, clock, progress, crisis)
     app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
     app.include_router(routes(store, runtime.vault, ingress, clock))
     return app
-
-
-def _crisis(settings: IntakeSettings) -> httpx.AsyncClient | None:
-    if not settings.crisis_url:
-        return None
-    token = settings.crisis_token.get_secret_value() if settings.crisis_token else None
-    if token is None and settings.token_secret:
-        secret = settings.token_secret.get_secret_value()
-        token = issue_token(secret, "aftercare-intake", ["publisher"], timedelta(days=3650))
-    return httpx.AsyncClient(
-        base_url=settings.crisis_url, headers={"Authorization": f"Bearer {token}"}, timeout=5.0
-    )
 
 
 def _can_take_something(settings: IntakeSettings) -> Readiness:

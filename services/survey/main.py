@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-import httpx
 from fastapi import FastAPI
 
 from services.survey import api, pages
@@ -24,7 +23,7 @@ from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
 from shared.mongo.erasure import carry_out
 from shared.policy.model import load
-from shared.web.auth import issue_token
+from shared.web.crisis import crisis_client
 from shared.web.service import Runtime, create_app
 
 
@@ -57,7 +56,8 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
     runtime.run(
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("survey"))
     )
-    line = CrisisLine(_crisis(settings), settings.crisis_patience_seconds, progress)
+    crisis = crisis_client("survey", settings, settings.crisis_url, settings.crisis_token)
+    line = CrisisLine(crisis, settings.crisis_patience_seconds, progress)
     committing = Committing(runtime.journal, line, sender.wake.set)
     conducting = Conducting(store, committing, runtime.vault, clock, policy)
     answering = Answering(store, committing, Answers(runtime.vault), clock, forms)
@@ -65,15 +65,3 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
     app.include_router(api.routes(store, conducting, clock, policy))
     app.include_router(pages.routes(pages.Pages(links, settings.help_file), answering))
     return app
-
-
-def _crisis(settings: SurveySettings) -> httpx.AsyncClient | None:
-    if not settings.crisis_url:
-        return None
-    token = settings.crisis_token.get_secret_value() if settings.crisis_token else None
-    if token is None and settings.token_secret:
-        secret = settings.token_secret.get_secret_value()
-        token = issue_token(secret, "aftercare-survey", ["publisher"], timedelta(days=3650))
-    return httpx.AsyncClient(
-        base_url=settings.crisis_url, headers={"Authorization": f"Bearer {token}"}, timeout=5.0
-    )

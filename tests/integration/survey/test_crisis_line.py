@@ -15,6 +15,7 @@ from services.survey import main
 from services.survey.domain.links import Links
 from shared.contracts.envelope import parse_structured
 from shared.mongo.encryption import master_key
+from shared.web.crisis import crisis_client
 from tests.integration.survey.events import due, planned
 
 if TYPE_CHECKING:
@@ -38,17 +39,15 @@ class CrisisService:
 @pytest.fixture
 def crisis(monkeypatch: pytest.MonkeyPatch) -> CrisisService:
     service = CrisisService()
-    made = main._crisis
 
-    def with_transport(settings: Any) -> httpx.AsyncClient | None:
-        client = made(settings)
+    def with_transport(*given: Any) -> httpx.AsyncClient:
+        client = crisis_client(*given)
         assert client is not None
-        headers = {"authorization": client.headers["authorization"]}
         return httpx.AsyncClient(
-            transport=httpx.MockTransport(service), base_url=settings.crisis_url, headers=headers
+            transport=httpx.MockTransport(service), base_url=client.base_url, headers=client.headers
         )
 
-    monkeypatch.setattr(main, "_crisis", with_transport)
+    monkeypatch.setattr(main, "crisis_client", with_transport)
     return service
 
 
