@@ -7,7 +7,6 @@ import asyncio
 import httpx
 import structlog
 from fastapi import FastAPI
-from faststream.kafka.annotations import KafkaMessage
 from pymongo.errors import PyMongoError
 
 from services.crisis.api import routes
@@ -25,7 +24,6 @@ from services.crisis.roster import read_roster
 from services.crisis.settings import CrisisSettings
 from services.crisis.store import Store
 from shared.clock import Clock, SystemClock
-from shared.messaging.loop import ReactionLoop
 from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
 from shared.policy.model import load
@@ -59,8 +57,16 @@ def build(
     heartbeat = settings.heartbeat_url.get_secret_value() if settings.heartbeat_url else None
     auditor = Auditor(pager, keeper, flags, clock, heartbeat, http)
 
+    async def after_batch() -> None:
+        erasures.wake.set()
+        notices.wake.set()
+        try:  # at once: an escalated deadline pages without waiting for the next look
+            await pager.sync()
+        except PyMongoError as error:  # it is committed: the next look does it
+            log.warning("following up waits for the database", error=type(error).__name__)
+
     runtime.preparations += [store.ensure_indexes, pager.load, flags.wait_started]
-    _react(runtime, CrisisReactions(store, chain), pager, notices, erasures)
+    runtime.react(CrisisReactions(store, chain), TOPICS, after_batch=after_batch)
     runtime.run("pager", pager.run, at_once=True)
     runtime.run("keeper", lambda: keeper.run(pager), at_once=True)
     runtime.run("flags", lambda: flags.run(keeper.prepared.wait), at_once=True)
@@ -82,34 +88,6 @@ def build(
     app.state.auditor = auditor
     app.include_router(routes(pager, store, links, composer, clock))
     return app
-
-
-def _react(
-    runtime: Runtime, reactions: CrisisReactions, pager: Pager, notices: Notices, erasures: Erasures
-) -> None:
-    """The event loop, and then at once what it has put into the database: a page does not wait for the next look."""
-    loop = ReactionLoop(
-        SERVICE,
-        runtime.settings,
-        reactions,
-        runtime.journal,
-        runtime.dead_letters,
-        runtime.clock,
-        runtime.progress,
-    )
-
-    async def on_batch(message: KafkaMessage) -> None:
-        with runtime.progress.busy(SERVICE):
-            await loop.on_batch(message)
-            erasures.wake.set()
-            notices.wake.set()
-            try:
-                await pager.sync()
-            except PyMongoError as error:  # it is committed: the next look does it
-                log.warning("following up waits for the database", error=type(error).__name__)
-
-    runtime.loop = loop
-    runtime.consume(loop.group, TOPICS, on_batch)
 
 
 async def _until_the_end(http: httpx.AsyncClient) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -38,6 +38,9 @@ from shared.observability import metrics, tracing
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+AfterBatch = Callable[[], Awaitable[None] | None]
+"""What a service does once a batch is in the database, in one step or awaited. If it fails, the batch comes again."""
 
 _ORDER = {name: position for position, name in enumerate(TOPICS)}
 
@@ -75,7 +78,7 @@ class ReactionLoop:
         dead_letters: DeadLetters,
         clock: Clock,
         progress: Progress,
-        after_batch: Callable[[], None] | None = None,
+        after_batch: AfterBatch | None = None,
     ) -> None:
         self.service = service
         self._after_batch = after_batch
@@ -103,9 +106,9 @@ class ReactionLoop:
             try:
                 self._stand_still_if_halted()
                 await self.settle(records)
+                if self._after_batch and (rest := self._after_batch()):
+                    await rest
                 self._check_limit()
-                if self._after_batch:
-                    self._after_batch()
             except Exception as error:
                 if not is_transient(error):
                     log.exception("a batch could not be settled", service=self.service)

@@ -27,7 +27,7 @@ from shared.contracts.asyncapi import asyncapi_document
 from shared.contracts.topics import consumed_by
 from shared.messaging.bus import Publisher, build_broker, subscribe
 from shared.messaging.dead_letters import DeadLetters
-from shared.messaging.loop import ReactionLoop, Reactions
+from shared.messaging.loop import AfterBatch, ReactionLoop, Reactions
 from shared.messaging.progress import Progress
 from shared.mongo.client import connect, database
 from shared.mongo.encryption import Vault, master_key
@@ -75,7 +75,7 @@ class Runtime:
         self,
         reactions: Reactions,
         topics: Sequence[str] | None = None,
-        after_batch: Callable[[], None] | None = None,
+        after_batch: AfterBatch | None = None,
     ) -> ReactionLoop:
         """Handle the topics that the service reads (or those named) with the event loop."""
         self.loop = ReactionLoop(
