@@ -254,7 +254,8 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
                     422, "invalid-cursor", "use the `next` of the page before", field="cursor"
                 ) from None
         try:
-            return await asyncio.wait_for(store.newest(state, before, limit), 3)
+            async with asyncio.timeout(3):
+                return await store.newest(state, before, limit)
         except (PyMongoError, TimeoutError):
             return []  # what is in memory matters most, and is there
 
@@ -268,8 +269,8 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         incident = await _do(incident_id, lambda incident: incident)
         lines = {line.id: line for line in incident.timeline}
         with suppress(PyMongoError, TimeoutError):  # the newest lines are in memory
-            stored = await asyncio.wait_for(store.timeline(incident.id), 3)
-            lines = {line.id: line for line in stored} | lines
+            async with asyncio.timeout(3):
+                lines = {line.id: line for line in await store.timeline(incident.id)} | lines
         ordered = sorted(lines.values(), key=lambda line: line.order)
         view = _see(incident, pager).model_dump()
         return IncidentWithTimeline(**view, timeline=[_see_line(line) for line in ordered])

@@ -166,7 +166,8 @@ class Pager:
 
     async def _from_store(self, incident_id: str) -> Watch | None:
         try:
-            found = await asyncio.wait_for(self._store.get(incident_id), 3)
+            async with asyncio.timeout(3):
+                found = await self._store.get(incident_id)
         except (PyMongoError, TimeoutError):
             ended = self._ended.get(incident_id)
             if ended is None:
