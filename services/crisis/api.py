@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
@@ -34,6 +35,9 @@ from shared.web.problems import Problem
 ANSWER_WITHIN_SECONDS = 15.0
 """A caller is told by then whether its flag is safe; paging and storing go on."""
 WRITTEN_WITHIN_SECONDS = 3.0
+
+Act = Callable[[Incident, str, datetime], Incident]
+"""What somebody does about an incident: who, and when."""
 
 _ID = re.compile(r"^[A-Za-z0-9_.:\-]{1,64}$")
 _NO_TRACE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
@@ -286,14 +290,12 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
             raise Problem(404, "no-such-incident", "there is no incident with this id")
         return incident
 
-    def _command(name: str, summary: str, act: Callable[[Incident, str, datetime], Incident]) -> None:
+    def _command(name: str, summary: str, act: Act) -> None:
         @router.post(f"/v1/incidents/{{incident_id}}/{name}", tags=["incidents"], summary=summary, name=name)
         async def command(
             incident_id: str, response: Response, principal: Principal = Depends(supervisors)
         ) -> IncidentView:
-            by = person(principal)
-            incident = await _do(incident_id, lambda known: act(known, by, clock.now()))
-            return await _acted(incident, response)
+            return await _act(incident_id, response, principal, act)
 
     @router.post("/v1/incidents/{incident_id}/resolve", tags=["incidents"], summary="The person is safe")
     async def resolve(
@@ -302,11 +304,12 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         principal: Principal = Depends(supervisors),
         resolution: Annotated[Resolution | None, Body()] = None,
     ) -> IncidentView:
-        by, outcome = person(principal), resolution.outcome if resolution else None
-        incident = await _do(incident_id, lambda known: domain.resolve(known, by, clock.now(), outcome))
-        return await _acted(incident, response)
+        outcome = resolution.outcome if resolution else None
+        return await _act(incident_id, response, principal, partial(domain.resolve, outcome=outcome))
 
-    async def _acted(incident: Incident, response: Response) -> IncidentView:
+    async def _act(incident_id: str, response: Response, principal: Principal, act: Act) -> IncidentView:
+        by = person(principal)
+        incident = await _do(incident_id, lambda known: act(known, by, clock.now()))
         if not await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS):
             response.status_code = 202  # it holds, and is written down as soon as the database is back
         return _see(incident, pager)
@@ -320,12 +323,10 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     @router.get("/a/{token}", tags=["pages"], summary="The page behind the link: acknowledges nothing")
     async def show(token: str) -> Response:
         # Messengers and virus scanners open links on their own: nothing may happen here.
-        link = _link(token)
-        if isinstance(link, Response):
-            return link
-        incident = await _of_link(link)
-        if isinstance(incident, Response):
-            return incident
+        found = await _behind(token)
+        if isinstance(found, Response):
+            return found
+        incident = found[1]
         if not incident.open:
             return _answer(200, "crisis.answer.gone")
         if not incident.awaiting:
@@ -334,12 +335,10 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
 
     @router.post("/a/{token}", tags=["pages"], summary="Acknowledge (repeating is harmless)")
     async def tap(token: str) -> Response:
-        link = _link(token)
-        if isinstance(link, Response):
-            return link
-        incident = await _of_link(link)
-        if isinstance(incident, Response):
-            return incident
+        found = await _behind(token)
+        if isinstance(found, Response):
+            return found
+        link, incident = found
         if not incident.awaiting:
             mine = incident.acknowledged_by == link.recipient
             return _answer(200, "crisis.answer.acknowledged" if mine else "crisis.answer.already")
@@ -347,20 +346,18 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS)
         return _answer(200, "crisis.answer.acknowledged")
 
-    def _link(token: str) -> Link | Response:
+    async def _behind(token: str) -> tuple[Link, Incident] | Response:
+        """The link and its incident, or the page that says why there is none."""
         try:
-            return links.read(token, clock.now())
+            link = links.read(token, clock.now())
+            incident = await pager.command(link.incident_id, lambda known: known)
         except Expired:
             return _answer(410, "crisis.answer.expired")
         except Forged:
             return _answer(403, "crisis.answer.forged")
-
-    async def _of_link(link: Link) -> Incident | Response:
-        try:
-            incident = await pager.command(link.incident_id, lambda known: known)
         except Unavailable:
             return _answer(503, "crisis.answer.not-now")
-        return incident if incident is not None else _answer(404, "crisis.answer.gone")
+        return (link, incident) if incident else _answer(404, "crisis.answer.gone")
 
     return router
 
