@@ -92,7 +92,8 @@ class Child:
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), DRAIN_SECONDS)
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await process.wait()
         except TimeoutError:
             self._say(f"{self.name} did not drain within {DRAIN_SECONDS} s and is killed")
             self.kill()

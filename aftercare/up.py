@@ -338,7 +338,8 @@ async def _watch(engines: list[Part]) -> None:
     while True:
         for engine in engines:
             try:
-                _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", engine.port), 5)
+                async with asyncio.timeout(5):
+                    _, writer = await asyncio.open_connection("127.0.0.1", engine.port)
                 writer.close()
                 missed[engine] = 0
             except (OSError, TimeoutError):

@@ -72,7 +72,8 @@ class SlotLeases:
                 await asyncio.sleep(RENEW_SECONDS)
         finally:
             with contextlib.suppress(PyMongoError, TimeoutError):
-                await asyncio.wait_for(self.release(), RELEASE_SECONDS)
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self.release()
 
     async def release(self) -> None:
         """Give everything back, so that others need not wait for the leases to run out."""
