@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aftercare.fake_wecom import UNLIMITED, FakeWeCom
+from tests.conftest import Start
+
+if TYPE_CHECKING:
+    from tests.system import System
+
+START = "2026-04-01 10:00"
 
 
 @pytest.fixture
@@ -25,3 +31,10 @@ async def paging(bot: FakeWeCom) -> AsyncIterator[dict[str, Any]]:
             "public_url": "https://crisis.example",
             "client_url": "https://records.example/{client_id}",
         }
+
+
+@pytest.fixture
+async def system(stack: Start, paging: dict[str, Any]) -> AsyncIterator[System]:
+    """The crisis service alone, whose pages go to the bot."""
+    async with stack("crisis", start=START, crisis=paging) as system:
+        yield system

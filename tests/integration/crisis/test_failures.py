@@ -22,7 +22,9 @@ from shared.messaging.progress import Progress
 from shared.web.auth import issue_token
 from tests.builders import at, crisis_flagged
 from tests.conftest import Start
-from tests.integration.crisis.test_pages import START, path, told
+from tests.integration.crisis.conftest import START
+from tests.integration.crisis.test_pages import path, told
+from tests.system import System
 
 
 class Mongo:
@@ -184,22 +186,21 @@ async def test_a_crash_in_the_middle_of_a_send_repeats_the_page(
 
 
 async def test_two_replicas_send_each_step_once_and_share_the_acknowledgement(
-    stack: Start, settings: dict[str, Any], bot: FakeWeCom, paging: dict[str, Any]
+    system: System, settings: dict[str, Any], bot: FakeWeCom, paging: dict[str, Any]
 ) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged())
-        other = build(CrisisSettings(**settings, **paging), system.clock, system.progress)
-        async with other.router.lifespan_context(other):
-            await asyncio.wait_for(other.state.runtime.connected.wait(), 30)
-            await system.until(at("2026-04-01 10:09"))
-            # A replica that starts may publish what the other has not marked yet: the same event, twice.
-            paged = [step for change, step in await told(system) if change == "paged"]
-            assert list(dict.fromkeys(paged)) == ["on-call", "second", "head"]
-            assert len(bot.pages) == 3
-            async with supervisor(settings, other) as phone:
-                await phone.post(path(bot))
-            await system.until(at("2026-04-01 10:29"))
-            assert len(bot.pages) == 3
+    await system.publish(crisis_flagged())
+    other = build(CrisisSettings(**settings, **paging), system.clock, system.progress)
+    async with other.router.lifespan_context(other):
+        await asyncio.wait_for(other.state.runtime.connected.wait(), 30)
+        await system.until(at("2026-04-01 10:09"))
+        # A replica that starts may publish what the other has not marked yet: the same event, twice.
+        paged = [step for change, step in await told(system) if change == "paged"]
+        assert list(dict.fromkeys(paged)) == ["on-call", "second", "head"]
+        assert len(bot.pages) == 3
+        async with supervisor(settings, other) as phone:
+            await phone.post(path(bot))
+        await system.until(at("2026-04-01 10:29"))
+        assert len(bot.pages) == 3
 
 
 async def test_the_heartbeat_stops_when_pages_reach_nobody(
@@ -221,20 +222,17 @@ async def test_the_heartbeat_stops_when_pages_reach_nobody(
             assert [problem.split()[0] for problem in auditor.look()] == ["reaches-nobody"]
 
 
-async def test_the_auditor_finds_and_mends_what_is_overdue(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
-) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        auditor, pager = system.app("crisis").state.auditor, system.app("crisis").state.pager
-        await system.publish(crisis_flagged())
-        assert auditor.look() == []
-        await system.settled()
-        watch = next(iter(pager.board.values()))
-        watch.held_until = at("2026-05-01 10:00")
-        system.clock.advance(at("2026-04-01 10:07"))
-        await system.settled()
-        assert len(bot.pages) == 1, "somebody holds it for ever"
-        assert auditor.look() == [f"overdue {watch.incident.id}"]
-        await system.settled()
-        assert len(bot.pages) == 2
-        assert auditor.look() == []
+async def test_the_auditor_finds_and_mends_what_is_overdue(system: System, bot: FakeWeCom) -> None:
+    auditor, pager = system.app("crisis").state.auditor, system.app("crisis").state.pager
+    await system.publish(crisis_flagged())
+    assert auditor.look() == []
+    await system.settled()
+    watch = next(iter(pager.board.values()))
+    watch.held_until = at("2026-05-01 10:00")
+    system.clock.advance(at("2026-04-01 10:07"))
+    await system.settled()
+    assert len(bot.pages) == 1, "somebody holds it for ever"
+    assert auditor.look() == [f"overdue {watch.incident.id}"]
+    await system.settled()
+    assert len(bot.pages) == 2
+    assert auditor.look() == []

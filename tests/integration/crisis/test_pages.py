@@ -12,9 +12,8 @@ from aftercare.fake_wecom import FakeWeCom
 from shared.messaging.bus import Outgoing
 from tests.builders import at, crisis_flagged
 from tests.conftest import Start
+from tests.integration.crisis.conftest import START
 from tests.system import System
-
-START = "2026-04-01 10:00"
 
 
 def path(bot: FakeWeCom, page: int = 0) -> str:
@@ -26,66 +25,56 @@ async def told(system: System) -> list[tuple[str, str | None]]:
     return [(event.data.change, event.data.step) for event in await system.events("incident-changed")]  # type: ignore[attr-defined]
 
 
-async def test_a_flag_pages_and_one_tap_acknowledges(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
-) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged(client_id="client-7"))
-        page = bot.pages[0].text
-        assert "client-7" in page
-        assert "https://records.example/client-7" in page
-        assert page.index("危机") < page.index("Crisis")
-        async with system.client("crisis") as phone:
-            shown = await phone.get(path(bot))
-            assert (shown.status_code, "我来处理" in shown.text) == (200, True)
-            assert shown.headers["Cache-Control"] == "no-store"
-            tapped = await phone.post(path(bot))
-            again = await phone.post(path(bot))
-        assert (tapped.status_code, again.status_code) == (200, 200)
+async def test_a_flag_pages_and_one_tap_acknowledges(system: System, bot: FakeWeCom) -> None:
+    await system.publish(crisis_flagged(client_id="client-7"))
+    page = bot.pages[0].text
+    assert "client-7" in page
+    assert "https://records.example/client-7" in page
+    assert page.index("危机") < page.index("Crisis")
+    async with system.client("crisis") as phone:
+        shown = await phone.get(path(bot))
+        assert (shown.status_code, "我来处理" in shown.text) == (200, True)
+        assert shown.headers["Cache-Control"] == "no-store"
+        tapped = await phone.post(path(bot))
+        again = await phone.post(path(bot))
+    assert (tapped.status_code, again.status_code) == (200, 200)
+    await system.settled()
+    assert await told(system) == [("opened", None), ("paged", "on-call"), ("acknowledged", None)]
+
+
+async def test_opening_the_link_acknowledges_nothing(system: System, bot: FakeWeCom) -> None:
+    await system.publish(crisis_flagged())
+    async with system.client("crisis") as scanner:
+        for _ in range(3):
+            await scanner.get(path(bot))
+            await scanner.head(path(bot))
+    await system.until(at("2026-04-01 10:05"))
+    assert len(bot.pages) == 2
+
+
+async def test_a_forged_or_old_link_acknowledges_nothing(system: System, bot: FakeWeCom) -> None:
+    await system.publish(crisis_flagged())
+    async with system.client("crisis") as phone:
+        forged = await phone.post(f"{path(bot)[:-4]}AAAA")
+        system.clock.advance(at("2026-04-02 10:01"))
         await system.settled()
-        assert await told(system) == [("opened", None), ("paged", "on-call"), ("acknowledged", None)]
-
-
-async def test_opening_the_link_acknowledges_nothing(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
-) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged())
-        async with system.client("crisis") as scanner:
-            for _ in range(3):
-                await scanner.get(path(bot))
-                await scanner.head(path(bot))
-        await system.until(at("2026-04-01 10:05"))
-        assert len(bot.pages) == 2
-
-
-async def test_a_forged_or_old_link_acknowledges_nothing(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
-) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged())
-        async with system.client("crisis") as phone:
-            forged = await phone.post(f"{path(bot)[:-4]}AAAA")
-            system.clock.advance(at("2026-04-02 10:01"))
-            await system.settled()
-            old = await phone.post(path(bot))
-        assert (forged.status_code, old.status_code) == (403, 410)
-        assert "acknowledged" not in [change for change, _ in await told(system)]
+        old = await phone.post(path(bot))
+    assert (forged.status_code, old.status_code) == (403, 410)
+    assert "acknowledged" not in [change for change, _ in await told(system)]
 
 
 async def test_the_same_flag_by_bus_twice_and_by_http_is_one_incident_and_one_page(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
+    system: System, bot: FakeWeCom
 ) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        flag = crisis_flagged()
-        await system.publish(flag)
-        await system.publish(flag)
-        async with system.client("crisis", "counsellor", "supervisor") as client:
-            taken = await client.post("/v1/crises", json=flag.structured())
-            assert (taken.status_code, taken.json()["paged"]) == (202, True)
-            listed = (await client.get("/v1/incidents")).json()["items"]
-        assert [item["incident_id"] for item in listed] == [taken.json()["incident_id"]]
-        assert len(bot.pages) == 1
+    flag = crisis_flagged()
+    await system.publish(flag)
+    await system.publish(flag)
+    async with system.client("crisis", "counsellor", "supervisor") as client:
+        taken = await client.post("/v1/crises", json=flag.structured())
+        assert (taken.status_code, taken.json()["paged"]) == (202, True)
+        listed = (await client.get("/v1/incidents")).json()["items"]
+    assert [item["incident_id"] for item in listed] == [taken.json()["incident_id"]]
+    assert len(bot.pages) == 1
 
 
 async def test_a_known_flag_pages_nobody_after_a_restart_on_a_bus_that_brings_it_again(
@@ -114,64 +103,56 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-async def test_a_flag_that_cannot_be_read_still_pages(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any], bad: str
-) -> None:
+async def test_a_flag_that_cannot_be_read_still_pages(system: System, bot: FakeWeCom, bad: str) -> None:
     headers, body = BAD[bad]
     good = Outgoing.of(crisis_flagged())
-    async with stack("crisis", start=START, crisis=paging) as system:
-        mixed = {**dict(good.headers), **headers}
-        await system.put(
-            Outgoing(good.topic, good.key, good.value if body is None else body, tuple(mixed.items()))
-        )
-        await system.settled()
-        assert "无法读取" in bot.pages[0].text
-        assert "crisis-flagged[0]@0" in bot.pages[0].text
-        assert "Wang" not in bot.pages[0].text
-        letters = await system.records("crisis.dead-letter")
-        assert len(letters) == 1
-        assert json.loads(letters[0].value)["origin"]["offset"] == 0
-        assert b"Wang" not in letters[0].value
-        opened = (await system.events("incident-changed"))[0]
-        assert opened.subject == "unknown"
-        await system.publish(crisis_flagged(client_id="client-2"))
-        assert "client-2" in bot.pages[-1].text
+    mixed = {**dict(good.headers), **headers}
+    await system.put(
+        Outgoing(good.topic, good.key, good.value if body is None else body, tuple(mixed.items()))
+    )
+    await system.settled()
+    assert "无法读取" in bot.pages[0].text
+    assert "crisis-flagged[0]@0" in bot.pages[0].text
+    assert "Wang" not in bot.pages[0].text
+    letters = await system.records("crisis.dead-letter")
+    assert len(letters) == 1
+    assert json.loads(letters[0].value)["origin"]["offset"] == 0
+    assert b"Wang" not in letters[0].value
+    opened = (await system.events("incident-changed"))[0]
+    assert opened.subject == "unknown"
+    await system.publish(crisis_flagged(client_id="client-2"))
+    assert "client-2" in bot.pages[-1].text
 
 
 async def test_many_bad_records_never_stop_the_consumer_and_are_one_incident(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
+    system: System, bot: FakeWeCom
 ) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.put(*(Outgoing("crisis-flagged", b"x", b"%d" % n, ()) for n in range(250)))
-        await system.publish(crisis_flagged())
-        assert len(bot.pages) == 2
-        assert len(await system.records("crisis.dead-letter")) == 250
+    await system.put(*(Outgoing("crisis-flagged", b"x", b"%d" % n, ()) for n in range(250)))
+    await system.publish(crisis_flagged())
+    assert len(bot.pages) == 2
+    assert len(await system.records("crisis.dead-letter")) == 250
 
 
-async def test_an_unreadable_request_pages_and_is_refused(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
-) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        async with system.client("crisis") as stranger:
-            assert (await stranger.post("/v1/crises", content=b"help")).status_code == 401
-        assert bot.attempts == 0
-        async with system.client("crisis", "publisher") as client:
-            answer = await client.post("/v1/crises", content=b"Wang Fang needs help")
-            assert (answer.status_code, answer.json()["reason"]) == (422, "malformed")
-            assert "Wang" not in answer.text
-        await system.settled()
-        assert len(bot.pages) == 1
-        assert "Wang" not in bot.pages[0].text
-        assert len(await system.records("crisis.dead-letter")) == 1
+async def test_an_unreadable_request_pages_and_is_refused(system: System, bot: FakeWeCom) -> None:
+    async with system.client("crisis") as stranger:
+        assert (await stranger.post("/v1/crises", content=b"help")).status_code == 401
+    assert bot.attempts == 0
+    async with system.client("crisis", "publisher") as client:
+        answer = await client.post("/v1/crises", content=b"Wang Fang needs help")
+        assert (answer.status_code, answer.json()["reason"]) == (422, "malformed")
+        assert "Wang" not in answer.text
+    await system.settled()
+    assert len(bot.pages) == 1
+    assert "Wang" not in bot.pages[0].text
+    assert len(await system.records("crisis.dead-letter")) == 1
 
 
 async def test_a_known_id_with_another_body_is_a_flag_that_cannot_be_read(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
+    system: System, bot: FakeWeCom
 ) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged(id="one"))
-        await system.publish(crisis_flagged(id="one", client_id="client-2"))
-        assert "无法读取" in bot.pages[1].text
+    await system.publish(crisis_flagged(id="one"))
+    await system.publish(crisis_flagged(id="one", client_id="client-2"))
+    assert "无法读取" in bot.pages[1].text
 
 
 async def test_a_limited_bot_is_passed_over_for_the_next_channel(
@@ -187,77 +168,68 @@ async def test_a_limited_bot_is_passed_over_for_the_next_channel(
 
 
 async def test_with_every_channel_refusing_the_chain_goes_on_at_once_and_says_so(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
+    system: System, bot: FakeWeCom
 ) -> None:
     bot.mood = "busy"
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged())
-        changes = [change for change, _ in await told(system)]
-        assert changes.count("page-failed") == 4
-        bot.mood = "well"
-        await system.until(at("2026-04-01 10:01"))
-        assert len(bot.pages) == 1
+    await system.publish(crisis_flagged())
+    changes = [change for change, _ in await told(system)]
+    assert changes.count("page-failed") == 4
+    bot.mood = "well"
+    await system.until(at("2026-04-01 10:01"))
+    assert len(bot.pages) == 1
 
 
 async def test_f59_the_head_is_told_within_ten_minutes_though_somebody_acknowledged(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
+    system: System, bot: FakeWeCom
 ) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged())
-        async with system.client("crisis") as phone:
-            await phone.post(path(bot))
-        await system.until(at("2026-04-01 10:10"))
-        assert ("paged", "head") in await told(system)
-        assert "已有人接手" in bot.pages[-1].text
+    await system.publish(crisis_flagged())
+    async with system.client("crisis") as phone:
+        await phone.post(path(bot))
+    await system.until(at("2026-04-01 10:10"))
+    assert ("paged", "head") in await told(system)
+    assert "已有人接手" in bot.pages[-1].text
 
 
 async def test_a30_acknowledged_without_intervention_pages_again_and_is_escalated(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
+    system: System, bot: FakeWeCom
 ) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged())
-        async with system.client("crisis") as phone:
-            await phone.post(path(bot))
-        await system.until(at("2026-04-01 10:30"))
-        assert (await told(system))[-2:] == [("escalated", "no-intervention"), ("paged", "on-call")]
-        escalated = await system.events("escalation-required")
-        assert [(event.data.clause, event.data.urgency) for event in escalated] == [("A30", "page")]  # type: ignore[attr-defined]
-        assert len(bot.pages) == 3, "it ignores the escalation that it published itself"
+    await system.publish(crisis_flagged())
+    async with system.client("crisis") as phone:
+        await phone.post(path(bot))
+    await system.until(at("2026-04-01 10:30"))
+    assert (await told(system))[-2:] == [("escalated", "no-intervention"), ("paged", "on-call")]
+    escalated = await system.events("escalation-required")
+    assert [(event.data.clause, event.data.urgency) for event in escalated] == [("A30", "page")]  # type: ignore[attr-defined]
+    assert len(bot.pages) == 3, "it ignores the escalation that it published itself"
 
 
-async def test_intervention_and_resolution_end_the_pages(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
-) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged())
-        async with system.client("crisis", "supervisor", subject="wang@company.example") as client:
-            incident = (await client.get("/v1/incidents?state=opened")).json()["items"][0]["incident_id"]
-            for verb in ("intervene", "intervene", "resolve", "resolve"):
-                body = {"outcome": "safe"} if verb == "resolve" else None
-                answer = await client.post(f"/v1/incidents/{incident}/{verb}", json=body)
-                assert answer.status_code == 200
-            seen = (await client.get(f"/v1/incidents/{incident}")).json()
-            assert seen["state"] == "resolved"
-            assert [line["what"] for line in seen["timeline"]][:2] == ["flagged", "paged"]
-            assert (await client.post("/v1/incidents/none/resolve")).status_code == 404
-        await system.until(at("2026-04-03 10:00"))
-        assert [step for change, step in await told(system) if change == "paged"] == ["on-call", "head"]
-        subject = hashlib.sha256(b"wang@company.example").hexdigest()[:32]
-        by = {event.data.by for event in await system.events("incident-changed")}  # type: ignore[attr-defined]
-        assert by == {None, subject}
+async def test_intervention_and_resolution_end_the_pages(system: System) -> None:
+    await system.publish(crisis_flagged())
+    async with system.client("crisis", "supervisor", subject="wang@company.example") as client:
+        incident = (await client.get("/v1/incidents?state=opened")).json()["items"][0]["incident_id"]
+        for verb in ("intervene", "intervene", "resolve", "resolve"):
+            body = {"outcome": "safe"} if verb == "resolve" else None
+            answer = await client.post(f"/v1/incidents/{incident}/{verb}", json=body)
+            assert answer.status_code == 200
+        seen = (await client.get(f"/v1/incidents/{incident}")).json()
+        assert seen["state"] == "resolved"
+        assert [line["what"] for line in seen["timeline"]][:2] == ["flagged", "paged"]
+        assert (await client.post("/v1/incidents/none/resolve")).status_code == 404
+    await system.until(at("2026-04-03 10:00"))
+    assert [step for change, step in await told(system) if change == "paged"] == ["on-call", "head"]
+    subject = hashlib.sha256(b"wang@company.example").hexdigest()[:32]
+    by = {event.data.by for event in await system.events("incident-changed")}  # type: ignore[attr-defined]
+    assert by == {None, subject}
 
 
-async def test_a_drill_pages_and_tells_the_bus_nothing(
-    stack: Start, bot: FakeWeCom, paging: dict[str, Any]
-) -> None:
-    async with stack("crisis", start=START, crisis=paging) as system:
-        await system.publish(crisis_flagged(level="drill"))
-        assert "演练" in bot.pages[0].text
-        async with system.client("crisis") as phone:
-            await phone.post(path(bot))
-        await system.until(at("2026-04-01 12:00"))
-        assert await told(system) == []
-        assert len(bot.pages) == 1
+async def test_a_drill_pages_and_tells_the_bus_nothing(system: System, bot: FakeWeCom) -> None:
+    await system.publish(crisis_flagged(level="drill"))
+    assert "演练" in bot.pages[0].text
+    async with system.client("crisis") as phone:
+        await phone.post(path(bot))
+    await system.until(at("2026-04-01 12:00"))
+    assert await told(system) == []
+    assert len(bot.pages) == 1
 
 
 async def test_a_roster_pages_each_person_over_their_own_channel(
