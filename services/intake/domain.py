@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
 from shared.contracts.envelope import Event, Refused
 from shared.contracts.events import (
     Attention,
@@ -29,6 +27,7 @@ from shared.contracts.events import (
     SessionCompleted,
     SessionEnd,
 )
+from shared.contracts.facts import Fact, holding
 from shared.contracts.types import EARLIEST
 from shared.mongo.documents import Document
 
@@ -37,20 +36,6 @@ IN_COUNSELLING_FROM = 3
 
 COUNSELLOR = "counsellor"
 """Who decided where a counsellor's own mark or closing evaluation calls for key attention."""
-
-
-class Fact(BaseModel):
-    """Something known of a case or client, ranked as contracts.md says."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    time: datetime
-    source: str
-    event_id: str
-
-    @property
-    def rank(self) -> tuple[datetime, str, str]:
-        return (self.time, self.source, self.event_id)
 
 
 class Opening(Fact):
@@ -130,49 +115,39 @@ def record(case: Case, event: Event) -> Case:
     """The ledger with the event's fact in it; unchanged when a fact of a greater rank holds."""
     if case.client_id != event.data.client_id:  # type: ignore[attr-defined]
         raise Refused("client-mismatch", "data.client_id", "this case belongs to another client")
-    about = {"time": event.time, "source": event.source, "event_id": event.id}
     match event.data:
         case CaseOpened() as data:
             fields = data.model_dump(
                 include={"opened_at", "service", "counsellor_id", "agreed_sessions", "enterprise_id"}
             )
-            return _holding(case, "opening", Opening(**about, **fields))
+            return _holding(case, "opening", Opening.of(event, **fields))
         case CaseClosed() as data:
             below = data.outcome == "below-expectation"
-            return _holding(
-                case, "closing", Closing(**about, closed_at=data.closed_at, below_expectation=below)
-            )
+            closing = Closing.of(event, closed_at=data.closed_at, below_expectation=below)
+            return _holding(case, "closing", closing)
         case ClientDropped() as data:
-            return _holding(case, "dropping", Dropping(**about, dropped_at=data.dropped_at))
+            return _holding(case, "dropping", Dropping.of(event, dropped_at=data.dropped_at))
         case AttentionChanged() as data:
             fields = data.model_dump(include={"reason", "state", "decided_by", "at"})
-            return _holding(case, "attention", Said(**about, **fields))
+            return _holding(case, "attention", Said.of(event, **fields))
         case SessionCompleted() as data:
             key = str(data.session_no)
-            session = Session(**about, session_no=data.session_no, ended_at=data.ended_at, marks=data.marks)
-            held = case.sessions.get(key)
-            if held and held.rank >= session.rank:
-                return case
+            told = Session.of(event, session_no=data.session_no, ended_at=data.ended_at, marks=data.marks)
+            session = holding(case.sessions.get(key), told)
             return case.model_copy(update={"sessions": {**case.sessions, key: session}})
         case _:
             return case
 
 
 def _holding(case: Case, kind: str, fact: Fact) -> Case:
-    held: Fact | None = getattr(case, kind)
-    if held and held.rank >= fact.rank:
-        return case
-    return case.model_copy(update={kind: fact})
+    return case.model_copy(update={kind: holding(getattr(case, kind), fact)})
 
 
 def grant(client: Client, event: Event, data: ConsentChanged) -> Client:
     """The client with the purposes that the event names; one that it does not name keeps its last value."""
     consents = dict(client.consents)
     for purpose, allowed in data.purposes.model_dump(by_alias=True, exclude_none=True).items():
-        granted = Granted(time=event.time, source=event.source, event_id=event.id, allowed=allowed)
-        held = consents.get(purpose)
-        if held is None or held.rank < granted.rank:
-            consents[purpose] = granted
+        consents[purpose] = holding(consents.get(purpose), Granted.of(event, allowed=allowed))
     return client.model_copy(update={"consents": consents})
 
 

@@ -172,13 +172,7 @@ class Decision:
         client = self._client(data.client_id)
         if data.purposes.follow_up is None or client.gone:
             return
-        word = Word(
-            time=event.time,
-            source=event.source,
-            event_id=event.id,
-            said_at=data.changed_at,
-            allowed=data.purposes.follow_up,
-        )
+        word = Word.of(event, said_at=data.changed_at, allowed=data.purposes.follow_up)
         client = client.model_copy(update={"words": (*client.words, word)})
         self._put(client)
         for case in self.view.all(KnownCase):

@@ -89,7 +89,7 @@ class Event:
 
     @property
     def rank(self) -> tuple[datetime, str, str]:
-        """Of two facts of one kind, the one with the greater rank holds (contracts.md, How facts combine)."""
+        """Of two facts of one kind, the one with the greater rank holds (`facts.py`)."""
         return (self.time, self.source, self.id)
 
     def digest(self) -> str:

@@ -1,16 +1,16 @@
-"""What is kept of the events: facts, each with its rank, so that the order of arrival does not matter.
+"""What is kept of the events: facts, of which the one with the greater rank holds.
 
-Of two facts of one kind the one with the greater rank holds (contracts.md, How facts combine). Where several things
-happened at one instant, as in a time-lapse, the graver one holds: superseded over moved, cancelled over all.
+Where several things happened at one instant, as in a time-lapse, the graver one holds: superseded over moved,
+cancelled over all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.reporting.domain.figures import Figures
 from services.reporting.domain.months import month_of
@@ -28,6 +28,7 @@ from shared.contracts.events import (
     IncidentChanged,
     Outcome,
 )
+from shared.contracts.facts import Fact, holding
 from shared.mongo.documents import Document
 
 PlanChange = Literal["planned", "moved", "superseded", "cancelled"]
@@ -37,33 +38,20 @@ _PLAN_ORDER: Mapping[str, int] = {"planned": 0, "moved": 1, "superseded": 2, "ca
 _DUTY_ORDER: Mapping[str, int] = {"opened": 0, "late": 1, "fulfilled": 2, "cancelled": 3}
 
 
-class Fact(BaseModel):
-    """Something that was said once, with what decides between it and another fact of its kind."""
+class Graded(Fact):
+    """A fact of which, at one instant, the graver one holds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    time: datetime
-    order: int = 0
-    source: str
-    event_id: str
+    order: int
 
     @property
-    def rank(self) -> tuple[datetime, int, str, str]:
+    def rank(self) -> tuple[datetime | int | str, ...]:
         return (self.time, self.order, self.source, self.event_id)
-
-
-F = TypeVar("F", bound=Fact)
-
-
-def later(known: F | None, told: F) -> F:
-    """The fact that holds."""
-    return told if known is None or told.rank > known.rank else known
 
 
 # --- follow-ups -----------------------------------------------------------------------------------------------
 
 
-class Plan(Fact):
+class Plan(Graded):
     """How a follow-up was last planned."""
 
     change: PlanChange
@@ -102,11 +90,9 @@ class FollowUp(Document):
     def planned(self, event: Event, data: FollowUpPlanned | FollowUpDue, zone: tzinfo) -> Self:
         """What is said to be due stands: it settles what was said at one and the same instant before."""
         change: PlanChange = data.change if isinstance(data, FollowUpPlanned) else "planned"
-        told = Plan(
-            time=event.time,
+        told = Plan.of(
+            event,
             order=_PLAN_ORDER[change],
-            source=event.source,
-            event_id=event.id,
             change=change,
             rule=data.rule,
             clause=data.clause,
@@ -114,15 +100,13 @@ class FollowUp(Document):
             scheduled_for=data.scheduled_for,
             complete_by=data.complete_by,
         )
-        plan = later(self.plan, told)
+        plan = holding(self.plan, told)
         month = month_of(plan.scheduled_for, zone)
         return self.model_copy(update={"plan": plan, "month": month, "case_id": self.case_id or data.case_id})
 
     def recorded(self, event: Event, data: FollowUpRecorded) -> Self:
-        told = Record(
-            time=event.time,
-            source=event.source,
-            event_id=event.id,
+        told = Record.of(
+            event,
             outcome=data.outcome,
             form=data.form,
             conducted_at=data.conducted_at,
@@ -133,14 +117,14 @@ class FollowUp(Document):
             dropped_reason=data.dropped_reason,
         )
         return self.model_copy(
-            update={"record": later(self.record, told), "case_id": self.case_id or data.case_id}
+            update={"record": holding(self.record, told), "case_id": self.case_id or data.case_id}
         )
 
 
 # --- duties ---------------------------------------------------------------------------------------------------
 
 
-class DutyFact(Fact):
+class DutyFact(Graded):
     """One change of a duty."""
 
     rule: str
@@ -160,18 +144,16 @@ class Duty(Document):
 
     @classmethod
     def changed(cls, known: Duty | None, event: Event, data: DutyChanged, zone: tzinfo) -> Duty:
-        told = DutyFact(
-            time=event.time,
+        told = DutyFact.of(
+            event,
             order=_DUTY_ORDER[data.change],
-            source=event.source,
-            event_id=event.id,
             rule=data.rule,
             clause=data.clause,
             at=data.at,
             due_at=data.due_at,
         )
         facts = dict(known.facts) if known else {}
-        facts[data.change] = later(facts.get(data.change), told)
+        facts[data.change] = holding(facts.get(data.change), told)
         last = max(facts.values(), key=lambda fact: fact.rank)
         return cls(id=data.duty_id, month=month_of(last.due_at, zone), facts=facts)
 

@@ -8,23 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from shared.contracts.facts import Fact
 
 
-class Word(BaseModel):
-    """What a client said once. Of two words the one with the greater rank holds (contracts.md, How facts combine)."""
+class Word(Fact):
+    """What a client said once."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    time: datetime
-    source: str
-    event_id: str
     said_at: datetime
     allowed: bool
-
-    @property
-    def rank(self) -> tuple[datetime, str, str]:
-        return (self.time, self.source, self.event_id)
 
 
 def allowed(words: Iterable[Word]) -> bool | None:
