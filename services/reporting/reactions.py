@@ -23,7 +23,6 @@ from shared.contracts.events import (
 )
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, View
-from shared.observability import metrics
 from shared.policy.model import Policy
 
 SOURCE = "/aftercare/reporting"
@@ -108,7 +107,6 @@ class ReportingReactions:
         )
         figures = counting.figures(month, facts, self._policy, now)
         said = ReportPublished(month=month, report=REPORT, published_at=now, figures=counting.flat(figures))
-        metrics.REPORTS_PUBLISHED.inc()
         return Changes(
             puts=[Report(id=month, published_at=now, figures=figures)],
             events=[derive(event.unique, SOURCE, said, time=now, topic="report-published")],

@@ -218,7 +218,8 @@ class Journal:
                 log.warning("publishing waits for the bus", service=self._service, error=type(error).__name__)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
-        metrics.EVENTS_PUBLISHED.labels(self._service).inc(len(records))
+        for record in records:
+            metrics.EVENTS_PUBLISHED.labels(self._service, record.topic).inc()
         self._published += [entry.id for entry in entries if entry.records]
         if self._marking is None or self._marking.done():
             self._marking = asyncio.create_task(self._mark_soon())

@@ -12,7 +12,7 @@ EVENTS_REPEATED = Counter(
     "aftercare_events_repeated_total", "Deliveries of an event that was settled before.", ["service"]
 )
 EVENTS_PUBLISHED = Counter(
-    "aftercare_events_published_total", "Events published from the journal.", ["service"]
+    "aftercare_events_published_total", "Events published from the journal.", ["service", "topic"]
 )
 EVENTS_RELAYED = Counter(
     "aftercare_events_relayed_total", "Events that a crash had left and the relay published.", ["service"]
@@ -62,7 +62,6 @@ FLAG_TO_ACKNOWLEDGED_SECONDS = Histogram(
 PAGES = Counter("aftercare_pages_total", "Pages by channel and result.", ["channel", "result"])
 INCIDENTS_OPEN = Gauge("aftercare_incidents_open", "Incidents that are not resolved.")
 
-# --- messages and reports -------------------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------------------------------
 MESSAGES = Counter("aftercare_messages_total", "Messages handed to the gateway, by template and result.",
                    ["template", "result"])  # fmt: skip
-REPORTS_PUBLISHED = Counter("aftercare_reports_published_total", "Monthly reports that were published.")
