@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457). They name the field and the mend, never the refused value."""
+"""Errors as problem documents (RFC 9457). They name the field and the mend, never what the sender wrote."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.contracts.envelope import UNKNOWN_FIELD
 
 MAX_REQUEST_BYTES = 1024 * 1024
 """The largest request body: a batch of events. A larger one is answered with 413 and not read to its end."""
@@ -69,8 +71,29 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
     )
 
 
-def _location(parts: Sequence[Any]) -> str:
-    return ".".join(str(part) for part in parts)
+def _location(parts: Sequence[int | str], declared: set[str]) -> str:
+    """Where in the request. A name that we did not declare is the sender's text, and may carry anything."""
+    source, *steps = (part for part in parts if part != "[key]")
+    places = [str(step) if isinstance(step, int) or step in declared else UNKNOWN_FIELD for step in steps]
+    return ".".join([str(source), *places])
+
+
+def _declared(app: FastAPI) -> set[str]:
+    """The name of every parameter and of every field, at any depth, that the application's requests may have."""
+    schema = app.openapi()
+    operations = [operation for path in schema["paths"].values() for operation in path.values()]
+    models = schema.get("components", {}).get("schemas", {}).values()
+    return {
+        parameter["name"] for operation in operations for parameter in operation.get("parameters", ())
+    } | {name for model in models for name in model.get("properties", {})}
+
+
+def _message(error: dict[str, Any]) -> str:
+    """What is wrong. Pydantic's own `tag` and `error` may quote the value; an `error` that we raised does not."""
+    context = error.get("ctx", {})
+    if "tag" in context or isinstance(context.get("error"), str):
+        return "this value cannot be taken"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def install(app: FastAPI) -> None:
@@ -86,10 +109,8 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return problem_response(Problem(400, "malformed", "the body is not JSON"))
-        location = list(first["loc"])
-        if first["type"] == "extra_forbidden":  # an unknown name is the sender's text: it may carry anything
-            location[-1] = "(unknown field)"
-        return problem_response(Problem(422, "invalid-field", first["msg"], field=_location(location)))
+        field = _location(first["loc"], _declared(app))
+        return problem_response(Problem(422, "invalid-field", _message(first), field=field))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:

@@ -74,6 +74,7 @@ async def test_another_record_of_the_same_follow_up_is_a_conflict(survey: System
         (sheet(satisfaction=6), 422, "invalid-field"),
         (sheet(flags=["hates-mornings"]), 422, "invalid-field"),
         (sheet(name="Li Lei"), 422, "invalid-field"),
+        (sheet(bands={"Li Lei": "mild"}), 422, "invalid-field"),
     ],
 )
 async def test_what_may_not_be_recorded_is_refused_and_never_echoed(
