@@ -1,7 +1,7 @@
 """`aftercare simulate`: what would this policy have us do?
 
 Runs the five real services on a real broker and database in time-lapse over a file of events, and writes every
-event that was on the bus (contracts.md, `aftercare simulate`). Nothing leaves the machine: no setting of the
+event that was on the bus. Nothing leaves the machine: no setting of the
 environment reaches the services, and pages go to a bot that listens here.
 """
 
@@ -282,7 +282,7 @@ async def simulate_file(
 
 
 def summarise(run: Run, start: datetime, until: datetime, seconds: float) -> dict[str, Any]:
-    """The figures of a run, as contracts.md lays them out."""
+    """The figures of a run."""
     counts = run.recorder.counts
     return {
         "from": write_time(start),

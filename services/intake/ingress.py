@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 
 from services.intake.settings import IntakeSettings
 from shared.clock import Clock
-from shared.contracts.envelope import Event, Refused, parse_structured
+from shared.contracts.envelope import EVENT_ID, Event, Refused, parse_structured
 from shared.contracts.topics import COMPANY_TOPICS
 from shared.messaging.bus import Outgoing
 from shared.messaging.progress import Progress
@@ -79,7 +79,7 @@ class Ingress:
             return Result(index, "accepted", event.id), event
         except Refused as refusal:
             given = document.get("id") if isinstance(document, dict) else None
-            known = given if isinstance(given, str) and len(given) <= 128 and given.isprintable() else None
+            known = given if isinstance(given, str) and EVENT_ID.fullmatch(given) else None
             return _refused(index, known, refusal), None
 
     async def _store(self, events: dict[int, Event]) -> dict[int, Result]:

@@ -49,7 +49,8 @@ _ATTRIBUTES = ("specversion", "id", "source", "type", "time", "subject", "dataco
 _REQUIRED = _ATTRIBUTES[:5]
 
 _TYPE = re.compile(r"aftercare\.([a-z-]+)\.v([0-9]{1,4})")
-_ID = re.compile(r"[\x21-\x7e]{1,128}")
+EVENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
+"""What the attribute `id` may be."""
 _SOURCE = re.compile(r"[A-Za-z0-9/_.:\-]{1,128}")
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -208,7 +209,7 @@ def _parse(attributes: Mapping[str, str], body: bytes, now: datetime) -> Event:
             raise Refused("missing-attribute", name, "this CloudEvents attribute is required")
     if attributes["specversion"] != "1.0":
         raise Refused("invalid-attribute", "specversion", "only CloudEvents 1.0 is understood")
-    if not _ID.fullmatch(attributes["id"]):
+    if not EVENT_ID.fullmatch(attributes["id"]):
         raise Refused("invalid-attribute", "id", "1 to 128 visible ASCII characters are allowed")
     if not _SOURCE.fullmatch(attributes["source"]):
         raise Refused("invalid-attribute", "source", "1 to 128 characters of A-Za-z0-9/_.:- are allowed")

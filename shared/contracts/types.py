@@ -1,4 +1,4 @@
-"""The few types that every event is built from (contracts.md: ids, times, coded values)."""
+"""The few types that every event is built from: ids, times, coded values."""
 
 from __future__ import annotations
 

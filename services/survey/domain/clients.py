@@ -1,4 +1,4 @@
-"""What the survey must know of a client before anyone asks or writes to them (F10; contracts.md, How facts combine)."""
+"""What the survey must know of a client before anyone asks or writes to them (F10)."""
 
 from __future__ import annotations
 

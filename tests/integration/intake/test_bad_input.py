@@ -22,6 +22,7 @@ BODY = GOOD["data"]
 REFUSED: dict[str, tuple[Any, int, str, str | None]] = {
     "not an object": (MARKER, 400, "malformed", None),
     "no id": (GOOD | {"id": None}, 422, "missing-attribute", "id"),
+    "a name as id": (GOOD | {"id": f"王{MARKER}"}, 422, "invalid-attribute", "id"),
     "no body": ({n: v for n, v in GOOD.items() if n != "data"}, 422, "missing-attribute", "data"),
     "a number for an id": (GOOD | {"id": 7}, 422, "invalid-attribute", "id"),
     "a subject of its own": (GOOD | {"subject": MARKER}, 422, "invalid-attribute", "subject"),
