@@ -44,6 +44,7 @@ from shared.contracts.events import (
     FollowUpPlanned,
     FollowUpRecorded,
     IncidentChanged,
+    MilestoneReached,
     ReminderDue,
 )
 from shared.contracts.types import EventData, write_time
@@ -115,6 +116,8 @@ class Decision:
                 self._incident(data)
             case FollowUpRecorded() as data:
                 self._recorded(data)
+            case MilestoneReached(milestone="follow-up-conducted") as data:
+                self._conducted(data)
             case _:
                 pass
         if not self._client(getattr(event.data, "client_id", None)).gone:
@@ -215,12 +218,14 @@ class Decision:
             now_resolved = Resolved(incident_id=data.incident_id, case_id=data.case_id, at=data.at)
             client = client.model_copy(update={"open_incidents": others, "resolved": (*before, now_resolved)})
             self._plan_care(client, now_resolved, "incident-resolved")
-        else:
+        elif data.change in ("opened", "reopened"):
             still_open = (*others, data.incident_id)
             client = client.model_copy(update={"open_incidents": still_open, "resolved": before})
             if data.change == "reopened":
                 owner = Owner(client.id, data.case_id, "key-attention", "incident-reopened")
                 self._reconcile(owner, data.incident_id, [])
+        else:
+            return  # what is told of a step may come after the end: the head is paged in any case (F59)
         self._put(client)
         if not client.open_incidents:
             self._release(data.client_id)
@@ -229,6 +234,13 @@ class Decision:
         for reminder in self.view.all(Reminder):
             if reminder.client_id == client_id and reminder.state == "held":
                 self._put(reminder.model_copy(update={"state": "waiting", "next_at": self.now}))
+
+    def _conducted(self, data: MilestoneReached) -> None:
+        """The client was asked; only the record is awaited (F60). What happens to the case changes nothing more."""
+        follow_up = self.view.get(FollowUp, data.subject)
+        if follow_up and follow_up.pending:
+            self._put(follow_up.model_copy(update={"conducted_at": data.reached_at, "next_at": None}))
+            self._ended(follow_up, duties_too=False)
 
     def _recorded(self, data: FollowUpRecorded) -> None:
         follow_up = self.view.get(FollowUp, data.follow_up_id)
@@ -255,18 +267,7 @@ class Decision:
 
     def _fire_follow_up(self, item: FollowUp) -> None:
         if item.due_at is None:
-            due = FollowUpDue(
-                follow_up_id=item.id,
-                case_id=item.case_id,
-                client_id=str(item.client_id),
-                rule=item.rule,
-                clause=item.clause,
-                case_class=item.case_class,
-                scheduled_for=item.scheduled_for,
-                complete_by=item.complete_by,
-                forms=item.forms,
-                template=item.template,
-            )
+            due = item.due()
             self._put(
                 item.model_copy(
                     update={"state": "due", "due_at": self.now, "next_at": max(item.complete_by, self.now)}
@@ -286,6 +287,7 @@ class Decision:
             self._put(told)
             self._escalate(item, item.role, late, "due-soon")
             return
+        self.now = late
         self._put(item.model_copy(update={"published": (*item.published, "late"), "next_at": None}))
         self._publish_duty(item, "late", late)
         self._escalate(item, rule.escalate_to, late, "late", rule.urgency)
@@ -294,6 +296,9 @@ class Decision:
         client = self._client(item.client_id)
         if item.to == "client" and client.open_incidents:
             self._put(item.model_copy(update={"state": "held", "next_at": None}))
+            return
+        if item.pointless_from and item.pointless_from <= self.now:
+            self._no_reminder(item)
             return
         self._put(item.model_copy(update={"state": "sent", "next_at": None}))
         self._publish(
@@ -362,8 +367,25 @@ class Decision:
         self._publish("follow-up-planned", planned)
         if item.pending:
             self.happened("follow-up-planned", planned, self.now)
+            if item.due_at:
+                self._remind_anew(item.due())
         else:
             self._ended(item, duties_too=True)
+
+    def _remind_anew(self, due: FollowUpDue) -> None:
+        """A follow-up that is due already has moved, or is asked in another form first: its reminders follow."""
+        what = Happening.of("follow-up-due", due, self.now)
+        opened = {rule.name: subject for rule, subject in reminders.opened_by(what, self.regime)}
+        for rule in self.regime.policy.reminders:
+            if rule.opened_by.event != "follow-up-due":
+                continue
+            held = self._reminder(reminders.reminder_id(rule, due.follow_up_id))
+            if subject := opened.get(rule.name):
+                reminder = reminders.remind(held, rule, subject, what, self.regime, self.now)
+                if reminder:
+                    self._put(reminder)
+            elif held:
+                self._no_reminder(held)
 
     def _ended(self, item: FollowUp, *, duties_too: bool) -> None:
         for reminder in self.view.all(Reminder):

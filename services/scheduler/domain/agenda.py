@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, computed_field
 
 from services.scheduler.domain.consent import Word
-from shared.contracts.events import CaseClass, CaseClassified, Form
+from shared.contracts.events import CaseClass, CaseClassified, FollowUpDue, Form
 from shared.mongo.documents import Document
 
 SLOTS = 16
@@ -71,10 +71,27 @@ class FollowUp(Item):
     reason: str
     due_at: datetime | None = None
     """When `follow-up-due` was published; once, also when the follow-up moves later."""
+    conducted_at: datetime | None = None
+    """When the client was asked, where the record is still awaited."""
 
     @property
     def pending(self) -> bool:
-        return self.state in ("planned", "due", "missed")
+        return self.state in ("planned", "due", "missed") and self.conducted_at is None
+
+    def due(self) -> FollowUpDue:
+        """What is told when the work begins."""
+        return FollowUpDue(
+            follow_up_id=self.id,
+            case_id=self.case_id,
+            client_id=str(self.client_id),
+            rule=self.rule,
+            clause=self.clause,
+            case_class=self.case_class,
+            scheduled_for=self.scheduled_for,
+            complete_by=self.complete_by,
+            forms=self.forms,
+            template=self.template,
+        )
 
 
 class Duty(Item):
@@ -108,6 +125,8 @@ class Reminder(Item):
     what: str
     to: str
     state: Literal["waiting", "held", "sent", "cancelled"] = "waiting"
+    pointless_from: datetime | None = None
+    """When what it announces has come; None where it announces nothing."""
 
 
 class Date(Item):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.scheduler.domain.agenda import Duty, name_of
 from services.scheduler.domain.planning import Regime
@@ -14,6 +14,9 @@ from shared.policy.conditions import holds
 from shared.policy.counting import end_of_day, local_day
 from shared.policy.model import DutyRule, Trigger
 from shared.policy.schedule import duty_due
+
+PAST = timedelta(milliseconds=1)
+"""A limit belongs to the time that is given: what is done at the limit itself is not late."""
 
 
 @dataclass(frozen=True)
@@ -122,4 +125,4 @@ def _next_at(duty: Duty, rule: DutyRule, regime: Regime) -> datetime | None:
     if not duty.open or "late" in duty.published:
         return None
     warning = None if duty.warned else warn_from(duty, rule)
-    return warning or late_from(duty, regime)
+    return warning or late_from(duty, regime) + PAST

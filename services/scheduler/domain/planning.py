@@ -43,12 +43,13 @@ class Wanted:
 
 def wanted_for_case(case: CaseClassified, regime: Regime) -> list[Wanted]:
     """The follow-ups that a case asks for (F36, F38, F40, F42), whatever became of them so far."""
-    found: list[Wanted] = []
+    found: dict[str, Wanted] = {}  # by id: two sessions may have ended at the same instant
     for rule in regime.policy.follow_ups:
         for anchor, superseded in _anchors(rule, case):
             when = schedule(rule, anchor, regime.calendar, regime.policy)
-            found.append(Wanted(rule, case.case_id, anchor, when, superseded))
-    return found
+            want = Wanted(rule, case.case_id, anchor, when, superseded)
+            found[want.id] = want
+    return list(found.values())
 
 
 def _anchors(rule: FollowUpRule, case: CaseClassified) -> Iterable[tuple[datetime, bool]]:
@@ -141,7 +142,7 @@ def _lies_ahead(owner: Owner, want: Wanted) -> bool:
 def _toward(
     owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, now: datetime
 ) -> Change | None:
-    if held and held.state in ENDED:
+    if held and (held.state in ENDED or held.conducted_at):
         return None
     if want.superseded:
         if held and held.state == "superseded":

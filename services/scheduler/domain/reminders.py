@@ -65,5 +65,6 @@ def remind(
         what=rule.what,
         to=rule.to,
         next_at=max(at, now),
+        pointless_from=instant if rule.before else None,
         fired=held.fired if held else 0,
     )

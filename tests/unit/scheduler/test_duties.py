@@ -58,11 +58,27 @@ def test_f60_a_follow_up_that_was_conducted_must_be_recorded_within_24_hours() -
     assert desk.duty("record-24h").due_at == at("2026-03-07 17:30")  # hours run at once, over a Saturday too
     desk.until("2026-03-07 13:30")
     assert desk.escalations("record-24h") == [("due-soon", "operations", at("2026-03-07 17:30"))]
-    desk.until("2026-03-07 17:29:59")
-    assert desk.duties("record-24h") == [("opened", at("2026-03-06 17:30"))]
     desk.until("2026-03-07 17:30")
+    assert desk.duties("record-24h") == [("opened", at("2026-03-06 17:30"))]
+    desk.until("2026-03-07 17:30:01")
     assert desk.duties("record-24h")[1:] == [("late", at("2026-03-07 17:30"))]
     assert desk.escalations("record-24h")[1:] == [("late", "department-manager", at("2026-03-07 17:30"))]
+
+
+def test_what_is_done_at_the_limit_itself_is_not_late() -> None:
+    desk = Desk().hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(flags=["complaint"]))
+    limit = "2026-03-05 23:59:59"
+    desk.hears_of("milestone-reached", limit, **milestone("rectification-planned", limit)).until("2026-03-09")
+    assert [change for change, _ in desk.duties("complaint-3wd")] == ["opened", "fulfilled"]
+
+    desk = Desk().hears_of("follow-up-recorded", "2026-03-02 11:00", **recorded(flags=["complaint"]))
+    after = "2026-03-06 00:00"
+    desk.hears_of("milestone-reached", after, **milestone("rectification-planned", after))
+    assert desk.duties("complaint-3wd") == [
+        ("opened", at("2026-03-02 11:00")),
+        ("late", at(limit)),
+        ("fulfilled", at(after)),
+    ]
 
 
 def test_what_was_done_in_time_is_not_escalated() -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from services.scheduler.domain.agenda import FollowUp
 from tests.builders import Timeline, at, client_erased, consent_changed
 from tests.reference.fold import Fold, folded
-from tests.unit.scheduler.desk import Desk, recorded
+from tests.unit.scheduler.desk import Desk, classified, milestone, recorded
 
 
 def standing(fold: Fold) -> dict[str, FollowUp]:
@@ -46,6 +46,45 @@ def test_one_already_conducted_stands_for_both() -> None:
     assert held
     assert (held.rule, held.state) == ("closed-15d", "completed")
     assert set(standing(fold)) == {"key-1m", "key-3m", "key-6m"}
+
+
+def test_one_conducted_and_not_yet_recorded_stays_when_the_case_ends() -> None:
+    """Superseded is what was not conducted: here the client was asked, and only the record is awaited (F60)."""
+    desk = Desk("2026-03-02 09:00")
+    sessions = [{"session_no": n, "ended_at": at(f"2026-03-02 0{6 + n}:00")} for n in (1, 2)]
+    sessions.append({"session_no": 3, "ended_at": at("2026-03-02 09:00")})
+    open_case = classified(status="open", closed_at=None, session_ends=sessions) | {"class": "in-counselling"}
+    desk.hears_of("case-classified", "2026-03-02 09:00", **open_case).until("2026-03-04 10:00")
+    (planned,) = desk.view.all(FollowUp)
+    desk.hears_of(
+        "milestone-reached",
+        "2026-03-04 11:00",
+        **milestone("follow-up-conducted", "2026-03-04 11:00", planned.id),
+    )
+    closed = classified(revision=2, closed_at=at("2026-03-04 16:00"), session_ends=sessions)
+    desk.hears_of("case-classified", "2026-03-04 16:00", **closed).until("2026-03-20")
+
+    assert [told.change for told in desk.told("follow-up-planned") if told.follow_up_id == planned.id] == [
+        "planned"
+    ]
+    assert desk.escalations("counselling-every-3") == []  # nor is it missed
+    assert desk.reminders("questionnaire-reminder") == []
+
+
+def test_two_sessions_that_ended_at_one_instant_make_one_follow_up() -> None:
+    """Its id is a hash of case, step and anchor: the third and the sixth session ended together."""
+    desk = Desk("2026-03-02 09:00")
+    sessions = [{"session_no": n, "ended_at": at("2026-03-02 09:00")} for n in range(1, 7)]
+    body = classified(status="open", closed_at=None, session_ends=sessions) | {"class": "in-counselling"}
+    desk.hears_of("case-classified", "2026-03-02 09:00", **body)
+    (planned,) = desk.told("follow-up-planned")
+    desk.until("2026-03-04 10:00")
+    done = recorded(follow_up_id=planned.follow_up_id, conducted_at=at("2026-03-04 10:00"))
+    desk.hears_of("follow-up-recorded", "2026-03-04 11:00", **done)
+    desk.hears_of("case-classified", "2026-03-05 09:00", **(body | {"revision": 2}))
+
+    assert len(desk.told("follow-up-planned")) == len(desk.told("follow-up-due")) == 1
+    assert [item.state for item in desk.view.all(FollowUp)] == ["completed"]
 
 
 def test_attention_lifted_takes_back_what_it_added() -> None:

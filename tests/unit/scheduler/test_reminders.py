@@ -167,3 +167,48 @@ def test_a_follow_up_that_moves_is_noticed_at_its_new_time() -> None:
 
     notices = [data.at for data in fold.told("reminder-due") if data.what == "follow-up-notice"]
     assert notices == [at("2026-03-04 10:00")]
+
+
+def test_a_page_after_the_end_opens_no_incident_again() -> None:
+    """The head of the department is paged in any case (F59), also when the incident is over by then."""
+    desk = closed_case()
+    for change, minute in (("opened", "00"), ("resolved", "05"), ("paged", "09")):
+        when = f"2026-03-10 10:{minute}"
+        desk.hears_of("incident-changed", when, **incident(change, when))
+    desk.until("2026-03-16 12:00")
+
+    assert desk.reminders("follow-up-notice")[-1] == at("2026-03-15 10:00")
+
+
+def test_what_is_held_until_its_time_has_passed_is_not_said_at_all() -> None:
+    desk = Desk("2026-03-10 08:00").hears(
+        session_scheduled(starts_at="2026-03-10 10:00", time="2026-03-10 08:00")
+    )
+    desk.hears_of("incident-changed", "2026-03-10 09:45", **incident("opened", "2026-03-10 09:45"))
+    desk.hears_of("incident-changed", "2026-03-10 10:45", **incident("resolved", "2026-03-10 10:45"))
+    desk.until("2026-03-10 23:00")
+
+    assert desk.reminders("session-reminder") == []
+
+
+def test_the_invitation_follows_the_form_that_comes_first() -> None:
+    """Raised to key attention after the work began, the phone comes first; lifted, the questionnaire does."""
+    attention = {
+        "reason": "career-crisis",
+        "state": "decided",
+        "decided_by": "c1",
+        "since": at("2026-03-16 09:00"),
+    }
+    raised = classified(revision=2, attention=attention) | {"class": "key-attention"}
+    lifted = classified(revision=3)
+    desk = closed_case().until("2026-03-16 08:00")
+    desk.hears_of("case-classified", "2026-03-16 09:00", **raised)
+    assert len(desk.told("follow-up-due")) == 1
+    desk.until("2026-03-25")
+    assert desk.reminders("questionnaire-invitation") == desk.reminders("questionnaire-reminder") == []
+
+    desk = closed_case().until("2026-03-16 08:00")
+    desk.hears_of("case-classified", "2026-03-16 09:00", **raised)
+    desk.hears_of("case-classified", "2026-03-16 10:00", **lifted).until("2026-03-25")
+    assert desk.reminders("questionnaire-invitation") == [at("2026-03-17 10:00")]
+    assert desk.reminders("questionnaire-reminder") == [at("2026-03-20 10:00")]
