@@ -63,9 +63,7 @@ class CrisisReactions:
 
     def _erased(self, view: View, data: ClientErased) -> Changes:
         puts: list[Document] = [Erasure(id=data.client_id, requested_at=data.requested_at)]
-        for incident in view.all(Incident):
-            if incident.client_id != data.client_id:
-                continue
+        for incident in view.having(Incident, "client_id", data.client_id):
             if domain.settled(incident, self._chain):
                 puts.append(domain.scrubbed(incident))
             else:  # somebody in danger cannot be looked for without an id

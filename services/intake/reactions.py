@@ -57,9 +57,8 @@ def _consent(view: View, event: Event, data: ConsentChanged, now: datetime) -> C
     before = _client(view, data.client_id)
     after = domain.grant(before, event, data)
     changes = Changes(puts=[after])
-    for case in view.all(Case):
-        if case.client_id == data.client_id:
-            changes += _said_anew(case, case, before, after, event, now)
+    for case in view.having(Case, "client_id", data.client_id):
+        changes += _said_anew(case, case, before, after, event, now)
     return changes
 
 
@@ -81,7 +80,7 @@ def _said_anew(
 
 def _erase(view: View, client_id: str) -> Changes:
     """Nothing about the client stays but the mark that keeps late events out."""
-    cases = [case for case in view.all(Case) if case.client_id == client_id]
+    cases = view.having(Case, "client_id", client_id)
     return Changes(puts=[Client(id=client_id, erased=True), Erasure(id=client_id)], removals=cases)
 
 

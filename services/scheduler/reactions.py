@@ -159,7 +159,7 @@ class Decision:
         self._reconcile(owner, resolved.incident_id, wanted)
 
     def _reconcile(self, owner: Owner, of: str, wanted: Sequence[Wanted]) -> None:
-        existing = [item for item in self.view.all(FollowUp) if item.owner == of]
+        existing = self.view.having(FollowUp, "owner", of)
         for change in reconcile(owner, wanted, existing, self.regime, self.now):
             self._follow_up(change)
 
@@ -178,9 +178,8 @@ class Decision:
         word = Word.of(event, said_at=data.changed_at, allowed=data.purposes.follow_up)
         client = client.model_copy(update={"words": (*client.words, word)})
         self._put(client)
-        for case in self.view.all(KnownCase):
-            if case.client_id == data.client_id:
-                self._plan_case(case.classified(), event.topic)
+        for case in self.view.having(KnownCase, "client_id", data.client_id):
+            self._plan_case(case.classified(), event.topic)
         for resolved in client.resolved:
             self._plan_care(client, resolved, event.topic)
 
@@ -189,7 +188,11 @@ class Decision:
         if self._client(client_id).gone != "erased":
             # What the client said and lived through is of no use any more; the mark alone keeps late events out.
             self._put(KnownClient(id=client_id, gone=why))
-        mine = [item for item in self._agenda() if item.client_id == client_id]
+        mine = [
+            item
+            for kind in (FollowUp, Duty, Reminder)
+            for item in self.view.having(kind, "client_id", client_id)
+        ]
         for item in mine:
             match item:
                 case FollowUp() if item.pending:
@@ -201,11 +204,8 @@ class Decision:
             if isinstance(item, Duty):
                 self._settle(duties.cancelled(self._duty(item.id) or item, self.now))
         if why == "erased":
-            self._removals += [case for case in self.view.all(KnownCase) if case.client_id == client_id]
+            self._removals += self.view.having(KnownCase, "client_id", client_id)
             self._removals += mine
-
-    def _agenda(self) -> list[FollowUp | Duty | Reminder]:
-        return [*self.view.all(FollowUp), *self.view.all(Duty), *self.view.all(Reminder)]
 
     def _incident(self, data: IncidentChanged) -> None:
         """While a client has an open incident, ordinary messages wait; after it, care goes on (A32)."""
@@ -231,8 +231,8 @@ class Decision:
             self._release(data.client_id)
 
     def _release(self, client_id: str) -> None:
-        for reminder in self.view.all(Reminder):
-            if reminder.client_id == client_id and reminder.state == "held":
+        for reminder in self.view.having(Reminder, "client_id", client_id):
+            if reminder.state == "held":
                 self._put(reminder.model_copy(update={"state": "waiting", "next_at": self.now}))
 
     def _conducted(self, data: MilestoneReached) -> None:
@@ -388,12 +388,10 @@ class Decision:
                 self._no_reminder(held)
 
     def _ended(self, item: FollowUp, *, duties_too: bool) -> None:
-        for reminder in self.view.all(Reminder):
-            if reminder.subject == item.id:
-                self._no_reminder(reminder)
-        for duty in self.view.all(Duty) if duties_too else []:
-            rule = self.regime.policy.duty(duty.rule)
-            if duty.subject == item.id and rule.opened_by.event == "follow-up-due":
+        for reminder in self.view.having(Reminder, "subject", item.id):
+            self._no_reminder(reminder)
+        for duty in self.view.having(Duty, "subject", item.id) if duties_too else []:
+            if self.regime.policy.duty(duty.rule).opened_by.event == "follow-up-due":
                 self._settle(duties.cancelled(self._duty(duty.id) or duty, self.now))
 
     def _settle(self, duty: Duty) -> None:

@@ -103,13 +103,12 @@ def with_client(view: View, client: Client, now: datetime) -> Changes:
     if client == view.get(Client, client.id):
         return Changes()
     puts: list[Document] = [client]
-    for follow_up in view.all(FollowUp):
-        if follow_up.client_id == client.id and follow_up.stopped != client.stopped:
+    for follow_up in view.having(FollowUp, "client_id", client.id):
+        if follow_up.stopped != client.stopped:
             puts.append(follow_up.model_copy(update={"stopped": client.stopped}))
-    for message in view.all(Message):
-        if message.client_id == client.id:
-            after = messages.judged(message, client, view.get(FollowUp, message.subject), now)
-            puts += [after] if after != message else []
+    for message in view.having(Message, "client_id", client.id):
+        after = messages.judged(message, client, view.get(FollowUp, message.subject), now)
+        puts += [after] if after != message else []
     return Changes(puts=puts)
 
 
@@ -118,8 +117,7 @@ def dropped_with(view: View, follow_up: FollowUp, now: datetime) -> Changes:
     client = view.get(Client, follow_up.client_id)
     judged = [
         (message, messages.judged(message, client, follow_up, now))
-        for message in view.all(Message)
-        if message.subject == follow_up.id
+        for message in view.having(Message, "subject", follow_up.id)
     ]
     return Changes(puts=[after for before, after in judged if after != before])
 
@@ -128,6 +126,6 @@ def _erase(view: View, client_id: str) -> Changes:
     """Nothing about the client stays but the mark that keeps late events out; the data key goes next."""
     found: list[Document] = []
     for kind in (Case, FollowUp, Message, Notice, Response, Sheet):
-        found += [one for one in view.all(kind) if getattr(one, "client_id", None) == client_id]
+        found += view.having(kind, "client_id", client_id)
     client = view.get(Client, client_id)
     return Changes(puts=[Erasure(id=client_id)], removals=[*found, *([client] if client else [])])

@@ -46,11 +46,12 @@ class View:
 
     _documents: dict[tuple[type[Document], str], Document] = field(default_factory=dict)
     _changed: dict[tuple[str, str], Document | None] = field(default_factory=dict)
+    _indexes: dict[tuple[type[Document], str], dict[object, set[str]]] = field(default_factory=dict)
 
     def load(self, documents: Iterable[Document]) -> None:
         """Add documents as they were read."""
         for document in documents:
-            self._documents[type(document), document.id] = document
+            self._put(document)
 
     def get(self, kind: type[D], key: str) -> D | None:
         found = self._documents.get((kind, key))
@@ -61,13 +62,37 @@ class View:
         found = [document for document in self._documents.values() if isinstance(document, kind)]
         return sorted(found, key=lambda document: document.id)
 
+    def having(self, kind: type[D], name: str, value: object) -> list[D]:
+        """As `all`, but only those whose field `name` has this value: found by an index, however many there are."""
+        index = self._indexes.get((kind, name))
+        if index is None:
+            index = self._indexes[kind, name] = {}
+            for document in self._documents.values():
+                if type(document) is kind:
+                    index.setdefault(getattr(document, name), set()).add(document.id)
+        return [self._documents[kind, key] for key in sorted(index.get(value, ()))]  # type: ignore[misc]
+
     def apply(self, changes: Changes) -> None:
         for document in changes.puts:
-            self._documents[type(document), document.id] = document
+            self._put(document)
             self._changed[document.collection, document.id] = document
         for document in changes.removals:
-            self._documents.pop((type(document), document.id), None)
+            self._remove(document)
             self._changed[document.collection, document.id] = None
+
+    def _put(self, document: Document) -> None:
+        self._remove(document)
+        self._documents[type(document), document.id] = document
+        for (kind, name), index in self._indexes.items():
+            if type(document) is kind:
+                index.setdefault(getattr(document, name), set()).add(document.id)
+
+    def _remove(self, document: Document) -> None:
+        old = self._documents.pop((type(document), document.id), None)
+        if old is not None:
+            for (kind, name), index in self._indexes.items():
+                if type(old) is kind:
+                    index[getattr(old, name)].discard(old.id)
 
     def changed(self) -> dict[str, dict[str, Document | None]]:
         """Collection to id to the new state; None where the document must go."""

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _W3C = TraceContextTextMapPropagator()
+_TRACER = trace.get_tracer("aftercare")
 
 
 def configure(service: str) -> None:
@@ -34,7 +35,7 @@ def configure(service: str) -> None:
 def span(name: str, parent: str | None = None, **attributes: str | int) -> Iterator[None]:
     """Run a block in a span; `parent` is the `traceparent` of what caused it."""
     context = _W3C.extract({"traceparent": parent}) if parent else None
-    with trace.get_tracer("aftercare").start_as_current_span(name, context=context, attributes=attributes):
+    with _TRACER.start_as_current_span(name, context=context, attributes=attributes):
         yield
 
 
