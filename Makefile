@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo up test check format lock clean
+.PHONY: setup demo up test test-kafka kafka check format lock clean
 
 setup: .venv/ready
 
@@ -21,6 +21,17 @@ up: setup  ## the whole stack in real time, until Ctrl-C
 test: setup  ## unit, contract, integration and end-to-end tests
 	$(BIN)/python -m pytest tests
 
+kafka: .kafka/ready  ## Apache Kafka's jars, by Maven
+
+.kafka/ready: tests/engines/pom.xml
+	rm -rf .kafka
+	mvn --quiet --batch-mode --file tests/engines/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.kafka
+	touch $@
+
+test-kafka: setup kafka  ## the tests that need engines, on Apache Kafka and a MongoDB replica set
+	$(BIN)/python -m pytest tests/integration tests/e2e --kafka 1
+	$(BIN)/python -m pytest tests/integration/shared tests/integration/scheduler --kafka 3
+
 check: setup  ## format, lint, types, imports, manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -37,4 +48,4 @@ lock:  ## pin every requirement with its hashes (needs uv)
 	uv pip compile pyproject.toml --group dev --extra embedded --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -c requirements.txt -o requirements-dev.txt
 
 clean:
-	rm -rf .venv .data out
+	rm -rf .venv .kafka .data out

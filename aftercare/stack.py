@@ -54,10 +54,11 @@ def development_secrets(seed: str) -> dict[str, str]:
 
 
 def embedded_settings(engines: Engines, seed: str, namespace: str = "") -> dict[str, Any]:
-    """What suits the embedded engines: no idempotent producers, partitions read directly, one of each topic."""
+    """What suits a run in one process: partitions read directly, one of each topic."""
     return {
         "kafka_bootstrap_servers": engines.kafka,
-        "kafka_idempotence": False,
+        "kafka_idempotence": engines.idempotence,
+        "kafka_replication": engines.replication,
         "kafka_assigned": True,
         "kafka_partitions": 1,
         "kafka_max_wait_ms": 10,

@@ -24,15 +24,29 @@ if TYPE_CHECKING:  # the fixtures import them when asked for: unit tests load ne
 Start = Callable[..., AbstractAsyncContextManager["System"]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kafka",
+        type=int,
+        default=0,
+        metavar="BROKERS",
+        help="run on Apache Kafka with so many brokers and as many MongoDB members, not on the embedded engines",
+    )
+
+
 @pytest.fixture(scope="session")
-async def engines() -> AsyncIterator[Engines]:
+async def engines(request: pytest.FixtureRequest) -> AsyncIterator[Engines]:
     """A broker and a database, started once. They forget everything at the end."""
     from aftercare.engines import EngineMissing, embedded_engines
+    from tests.engines.clusters import real_engines
 
+    brokers = request.config.getoption("--kafka")
     try:
-        context = embedded_engines()
+        context = real_engines(brokers) if brokers else embedded_engines()
         running = await context.__aenter__()
     except EngineMissing as error:
+        if brokers:
+            raise
         pytest.skip(str(error))
     try:
         yield running
