@@ -187,11 +187,7 @@ async def prepared(
     clock, progress = VirtualClock(start), Progress()
     bot = FakeWeCom(clock=lambda: clock.now().timestamp())
     async with _engines() as engines, bot.serve() as address:
-        common = (
-            embedded_settings(engines, "simulation", namespace)
-            | {"kafka_max_wait_ms": FETCH_WAIT_MS}
-            | _external(engines)
-        )
+        common = embedded_settings(engines, "simulation", namespace) | {"kafka_max_wait_ms": FETCH_WAIT_MS}
         channel = {"kind": "wecom", "url": f"{address}?key=simulation"}
         settings = {"crisis": {"crisis_channels": [channel]}, **(own or {})}
         async with running_stack(clock, progress, common, settings, SERVICES) as stack:
@@ -235,15 +231,10 @@ def isolate(namespace: str) -> None:
 @asynccontextmanager
 async def _engines() -> AsyncIterator[Engines]:
     if _KAFKA in os.environ:
-        yield Engines(os.environ[_KAFKA], os.environ[_MONGO])
+        yield Engines(os.environ[_KAFKA], os.environ[_MONGO], idempotence=True)
         return
     async with embedded_engines() as engines:
         yield engines
-
-
-def _external(engines: Engines) -> dict[str, Any]:
-    """On external engines: the producers of a real broker."""
-    return {"kafka_idempotence": True} if os.environ.get(_KAFKA) == engines.kafka else {}
 
 
 async def simulate_file(
