@@ -376,9 +376,7 @@ class Decision:
         """A follow-up that is due already has moved, or is asked in another form first: its reminders follow."""
         what = Happening.of("follow-up-due", due, self.now)
         opened = {rule.name: subject for rule, subject in reminders.opened_by(what, self.regime)}
-        for rule in self.regime.policy.reminders:
-            if rule.opened_by.event != "follow-up-due":
-                continue
+        for rule in self.regime.reminders["follow-up-due"]:
             held = self._reminder(reminders.reminder_id(rule, due.follow_up_id))
             if subject := opened.get(rule.name):
                 reminder = reminders.remind(held, rule, subject, what, self.regime, self.now)

@@ -46,9 +46,7 @@ def duty_id(rule: DutyRule, subject: str) -> str:
 
 def touched_by(what: Happening, regime: Regime) -> Iterable[tuple[DutyRule, str]]:
     """The rules that a happening opens, fulfils or cancels a duty of, each with the duty's subject."""
-    for rule in regime.policy.duties:
-        if rule.service or rule.repeats:
-            continue  # the service-bound duties of workplace adaptation are not carried out yet
+    for rule in regime.duties.get(what.topic, ()):
         if any(matches(trigger, what) for trigger in (rule.opened_by, rule.fulfilled_by, rule.cancelled_by)):
             subject = rule.subject_of(what.topic, what.data)
             if subject:

@@ -6,14 +6,17 @@ and anchor, so the same facts give the same follow-ups in whatever order they ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
 
 from services.scheduler.domain.agenda import ENDED, FollowUp, name_of
 from shared.contracts.events import CaseClass, CaseClassified
 from shared.contracts.types import write_time
-from shared.policy.model import FollowUpRule, Policy
+from shared.policy.model import DutyRule, FollowUpRule, Policy, ReminderRule, Trigger
 from shared.policy.schedule import Scheduled, schedule, work_begins
 from shared.policy.workdays import WorkCalendar
 
@@ -24,6 +27,32 @@ class Regime:
 
     policy: Policy
     calendar: WorkCalendar
+
+    @cached_property
+    def duties(self) -> Mapping[str, Sequence[DutyRule]]:
+        """Topic to the duty rules that an event on it may open, fulfil or cancel."""
+        # The service-bound duties of workplace adaptation and the repeating ones are not carried out yet.
+        return _by_topic(
+            (rule, (rule.opened_by, rule.fulfilled_by, rule.cancelled_by))
+            for rule in self.policy.duties
+            if not (rule.service or rule.repeats)
+        )
+
+    @cached_property
+    def reminders(self) -> Mapping[str, Sequence[ReminderRule]]:
+        """Topic to the reminder rules that an event on it may start or cancel."""
+        return _by_topic((rule, (rule.opened_by, rule.cancelled_by)) for rule in self.policy.reminders)
+
+
+R = TypeVar("R")
+
+
+def _by_topic(rules: Iterable[tuple[R, Iterable[Trigger | None]]]) -> Mapping[str, Sequence[R]]:
+    found: defaultdict[str, list[R]] = defaultdict(list)
+    for rule, triggers in rules:
+        for topic in sorted({trigger.event for trigger in triggers if trigger}):
+            found[topic].append(rule)
+    return {**found}
 
 
 @dataclass(frozen=True)

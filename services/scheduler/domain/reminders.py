@@ -22,7 +22,7 @@ def opened_by(what: Happening, regime: Regime) -> Iterable[tuple[ReminderRule, s
     """The reminder rules that a happening starts or moves, each with the reminder's subject."""
     if isinstance(what.data, FollowUpPlanned) and what.data.change not in ("planned", "moved"):
         return
-    for rule in regime.policy.reminders:
+    for rule in regime.reminders.get(what.topic, ()):
         if matches(rule.opened_by, what):
             subject = rule.subject_of(what.topic, what.data)
             if subject:
@@ -31,7 +31,7 @@ def opened_by(what: Happening, regime: Regime) -> Iterable[tuple[ReminderRule, s
 
 def cancelled_by(what: Happening, regime: Regime) -> Iterable[str]:
     """The ids of the reminders that a happening makes pointless."""
-    for rule in regime.policy.reminders:
+    for rule in regime.reminders.get(what.topic, ()):
         if matches(rule.cancelled_by, what):
             subject = rule.subject_of(what.topic, what.data)
             if subject:
