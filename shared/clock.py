@@ -22,6 +22,8 @@ class Clock(Protocol):
 
 def to_millisecond(instant: datetime) -> datetime:
     """The instant in UTC, cut to whole milliseconds: the precision at which every time is kept and compared."""
+    if instant.tzinfo is UTC and not instant.microsecond % 1000:
+        return instant
     return instant.astimezone(UTC).replace(microsecond=instant.microsecond // 1000 * 1000)
 
 

@@ -45,9 +45,11 @@ class Store:
         }
         if not whole:
             wanted = {"_id": {"$in": list(case_ids)}}
-        view.load([Case.model_validate(found) async for found in self.cases.find(wanted, session=session)])
+        cases = await self.cases.find(wanted, session=session).to_list(None)
+        view.load(Case.model_validate(found) for found in cases)
         those = {"_id": {"$in": list(client_ids)}}
-        view.load([Client.model_validate(found) async for found in self.clients.find(those, session=session)])
+        clients = await self.clients.find(those, session=session).to_list(None)
+        view.load(Client.model_validate(found) for found in clients)
         return view
 
     async def case(self, case_id: str) -> Case | None:

@@ -68,8 +68,8 @@ class Store:
             await self._load(view, {"$or": either}, session)
         if cases or concerned:
             those = {"$or": [{"_id": {"$in": list(cases)}}, {"client_id": {"$in": list(concerned)}}]}
-            found = self.cases.find(those, session=session)
-            view.load([KnownCase.model_validate(stored) async for stored in found])
+            found = await self.cases.find(those, session=session).to_list(None)
+            view.load(KnownCase.model_validate(stored) for stored in found)
         await self._load_clients(view, clients, session)
         return view
 
@@ -78,7 +78,7 @@ class Store:
         query = {"slot": {"$in": list(slots)}, "next_at": {"$lte": now}}
         fields = {"subject": 1, "client_id": 1, "next_at": 1}
         found = self.agenda.find(query, fields).sort("next_at", 1).limit(limit)
-        return [stored async for stored in found]
+        return await found.to_list(None)
 
     async def next_at(self, slots: Sequence[int]) -> datetime | None:
         """When the next item of these slots fires."""
@@ -97,13 +97,14 @@ class Store:
         return view
 
     async def _load(self, view: View, query: dict[str, Any], session: Session) -> None:
-        view.load([item(stored) async for stored in self.agenda.find(query, session=session)])
+        found = await self.agenda.find(query, session=session).to_list(None)
+        view.load(item(stored) for stored in found)
 
     async def _load_clients(self, view: View, ids: Iterable[str], session: Session) -> None:
         wanted = list(ids)
         if wanted:
-            found = self.clients.find({"_id": {"$in": wanted}}, session=session)
-            view.load([KnownClient.model_validate(stored) async for stored in found])
+            found = await self.clients.find({"_id": {"$in": wanted}}, session=session).to_list(None)
+            view.load(KnownClient.model_validate(stored) for stored in found)
 
     async def missing_dates(self, ids: Sequence[str]) -> set[str]:
         found = self.agenda.find({"_id": {"$in": list(ids)}}, {"_id": 1})

@@ -128,7 +128,7 @@ class Store:
 
     async def _load(self, session: Session, view: View, kind: type[D], where: dict[str, Any]) -> None:
         found = self._db.get_collection(kind.collection).find(where, session=session)
-        view.load([kind.model_validate(stored) async for stored in found])
+        view.load([kind.model_validate(stored) for stored in await found.to_list(None)])
 
     # --- reading one thing ------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.config import JsonDict
 
 from shared.contracts.types import Code, EventData, Id, Month, Strict, Timestamp
@@ -25,8 +25,10 @@ SessionNo = Annotated[int, Field(ge=1, le=1000)]
 Count = Annotated[int, Field(ge=0, le=1000)]
 _CLOSED: JsonDict = {"additionalProperties": False}
 """What pydantic leaves out of the JSON Schema of a mapping: a key that is no code is refused."""
-Bands = Annotated[dict[Code, Code], Field(json_schema_extra=_CLOSED)]
-Figures = Annotated[dict[Code, float | None], Field(json_schema_extra=_CLOSED)]
+_SORTED = AfterValidator(lambda mapping: dict(sorted(mapping.items())))
+"""In one order, so that the same body is written the same."""
+Bands = Annotated[dict[Code, Code], _SORTED, Field(json_schema_extra=_CLOSED)]
+Figures = Annotated[dict[Code, float | None], _SORTED, Field(json_schema_extra=_CLOSED)]
 
 
 # --- published by company systems -----------------------------------------------------------------------------

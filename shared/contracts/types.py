@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
@@ -73,6 +74,7 @@ def _instant(value: Any) -> datetime:
     return instant
 
 
+@lru_cache(maxsize=10_000)
 def write_time(instant: datetime) -> str:
     """RFC 3339 in the company's zone: `2026-03-02T10:00:00+08:00`, with milliseconds only where there are any."""
     local = instant.astimezone(COMPANY_ZONE)

@@ -95,7 +95,7 @@ class Journal:
     async def seen(self, session: AsyncIOMotorClientSession, ids: Sequence[str]) -> dict[str, str]:
         """Which entries exist already: id to digest."""
         found = self._records.find({"_id": {"$in": list(ids)}}, {"digest": 1}, session=session)
-        return {record["_id"]: record["digest"] async for record in found}
+        return {record["_id"]: record["digest"] for record in await found.to_list(None)}
 
     async def transact(self, work: Transaction) -> Outcome:
         """Run `work` in a majority transaction, again where another writer was faster, then publish.
