@@ -35,7 +35,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 SKEW_WARN = timedelta(seconds=2)
 SKEW_FAIL = timedelta(minutes=1)
 UNDISPATCHED = timedelta(minutes=1)
-"""A journal record that waits longer than this was left by more than a slow moment."""
+"""A parcel of the outbox that waits longer than this was left by more than a slow moment."""
 NOTICE_EXPECTED = 12
 """The month by which the State Council's notice for the next year is usually out."""
 
@@ -261,7 +261,7 @@ async def check_dead_letters(client: AsyncIOMotorClient[dict[str, Any]], setting
 async def check_journals(client: AsyncIOMotorClient[dict[str, Any]], settings: Settings) -> list[Finding]:
     """Events that were stored but have not reached the bus."""
     limit = datetime.now(UTC) - UNDISPATCHED
-    counts = await _count(client, settings, "journal", {"dispatched": False, "at": {"$lte": limit}})
+    counts = await _count(client, settings, "outbox", {"dispatched": False, "at": {"$lte": limit}})
     if not counts:
         return [Finding("ok", "every stored event has reached the bus")]
     return [

@@ -21,7 +21,7 @@ from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes
-from shared.mongo.journal import Entry, Journal, Outcome
+from shared.mongo.journal import Entry, Journal, Outcome, Parcel
 from shared.policy.model import CrisisChain
 
 log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ class Keeper:
         self._saving: str | None = None
         self._wake = asyncio.Event()
         self._busy: AbstractContextManager[None] | None = None
-        self._outbox: asyncio.Queue[tuple[Sequence[Entry], AbstractContextManager[None]]] = asyncio.Queue()
+        self._outbox: asyncio.Queue[tuple[Sequence[Parcel], AbstractContextManager[None]]] = asyncio.Queue()
 
     def mark(self, incident_id: str) -> None:
         """The incident changed and must be written down. Returns at once."""
@@ -126,9 +126,9 @@ class Keeper:
     async def publish(self) -> None:
         """Publish what was written, in that order, for ever. Waits for the bus; the pages do not."""
         while True:
-            entries, busy = await self._outbox.get()
+            parcels, busy = await self._outbox.get()
             try:
-                await self._journal.publish(entries)
+                await self._journal.publish(parcels)
             finally:
                 busy.__exit__(None, None, None)
 
@@ -154,11 +154,10 @@ class Keeper:
             self._letters.pop(flag.unique, None)
         self._saving = None
         board.written(incident, merged)
-        entries = [entry for entry in outcome.entries if entry.records]
-        if entries:
+        if outcome.parcels:
             busy = self._progress.busy(SERVICE)
             busy.__enter__()
-            self._outbox.put_nowait((entries, busy))
+            self._outbox.put_nowait((outcome.parcels, busy))
 
     async def _outcome(self, session: Session, incident: Incident) -> tuple[Outcome, Incident]:
         stored = await self._store.counterpart(session, incident)

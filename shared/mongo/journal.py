@@ -1,9 +1,10 @@
-"""The journal: seen-mark and outbox of an event in one record, written with its effect in one transaction.
+"""The journal: what was handled, and what is to be published of it, written with the effect in one transaction.
 
-A record's id says what it stands for: `in <source> <id>` an event taken from the bus, `out ...` anything else that
-published (a timer, a command, an accepted event). Its outgoing events are published after the commit and then
-marked dispatched; `Relay` publishes what a crash left. Only dispatched records expire, and later than the topics'
-retention and any replay of dead letters, so that a repetition is always recognised.
+Each entry leaves a seen-mark in `journal`, whose id says what it stands for: `in <source> <id>` an event taken from
+the bus, `out ...` anything else that published (a timer, a command, an accepted event). What all entries of a
+transaction publish lies in `outbox`, a parcel or a few for the whole batch. A parcel is published after the commit
+and then marked dispatched; `run_relay` publishes what a crash left. Seen-marks are kept longer than the topics and
+any replay of dead letters, so that a repetition is always recognised.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
+from bson import ObjectId
 from motor.motor_asyncio import AsyncIOMotorClientSession
 from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
@@ -32,22 +34,36 @@ log = structlog.get_logger(__name__)
 KEEP = timedelta(days=400)
 """How long a seen-mark is kept: longer than any topic (30 days) and any dead letter (90 days, replays included)."""
 
+RETAIN = timedelta(days=30)
+"""How long a dispatched parcel is kept: as long as the topics, for a bus that has forgotten."""
+
+LARGEST_PARCEL = 4 * 2**20
+"""Bytes of records after which another parcel begins: MongoDB takes 16 MiB as one document, a record is 1 at most."""
+
 LEFT_BEHIND = timedelta(seconds=10)
-"""An undispatched record older than this was left by a crash, and not by a publisher that is still at it."""
+"""An undispatched parcel older than this was left by a crash, and not by a publisher that is still at it."""
 
 MARK_AFTER_SECONDS = 0.2
-"""How long a published record may stay unmarked. Much less than `LEFT_BEHIND`, or the relay would publish it too."""
+"""How long a published parcel may stay unmarked. Much less than `LEFT_BEHIND`, or the relay would publish it too."""
 
 Transaction = Callable[[AsyncIOMotorClientSession], Awaitable["Outcome"]]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One record of the journal: what was handled and what it published."""
+    """One thing that was handled, and what it publishes."""
 
     id: str
     records: Sequence[Outgoing] = ()
     digest: str = ""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Records that are published together, in their order."""
+
+    id: ObjectId
+    records: Sequence[Outgoing]
 
 
 @dataclass
@@ -57,6 +73,8 @@ class Outcome:
     entries: list[Entry] = field(default_factory=list)
     view: View = field(default_factory=View)
     additions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    parcels: list[Parcel] = field(default_factory=list)
+    """What lies in the outbox once the transaction stands: filled in by the journal."""
 
 
 def is_transient(error: Exception) -> bool:
@@ -78,23 +96,25 @@ class Journal:
         self._service = service
         self._publisher = publisher
         self._progress = progress
-        self._records = db.get_collection("journal")
+        self._marks = db.get_collection("journal")
+        self._outbox = db.get_collection("outbox")
         self._publishing: set[asyncio.Task[None]] = set()
         self._sessions: list[AsyncIOMotorClientSession] = []
         """Those that no transaction uses now: starting and ending one for each costs two round trips to a thread."""
-        self._published: list[str] = []
+        self._published: list[ObjectId] = []
         self._marking: asyncio.Task[None] | None = None
 
     async def ensure_indexes(self) -> None:
         """Create the indexes; harmless when they exist."""
-        await self._records.create_index("expire_at", expireAfterSeconds=0)
-        await self._records.create_index(
-            "at", partialFilterExpression={"dispatched": False}, name="undispatched"
+        await self._marks.create_index("expire_at", expireAfterSeconds=0)
+        await self._outbox.create_index("expire_at", expireAfterSeconds=0)
+        await self._outbox.create_index(
+            [("at", 1), ("_id", 1)], partialFilterExpression={"dispatched": False}, name="undispatched"
         )
 
     async def seen(self, session: AsyncIOMotorClientSession, ids: Sequence[str]) -> dict[str, str]:
         """Which entries exist already: id to digest."""
-        found = self._records.find({"_id": {"$in": list(ids)}}, {"digest": 1}, session=session)
+        found = self._marks.find({"_id": {"$in": list(ids)}}, {"digest": 1}, session=session)
         return {record["_id"]: record["digest"] for record in await found.to_list(None)}
 
     async def transact(self, work: Transaction) -> Outcome:
@@ -105,14 +125,14 @@ class Journal:
         """
         with self._progress.busy(self._service):
             outcome = await self._until_it_stands(work)
-            await self._dispatch(outcome.entries)
+            await self._dispatch(outcome.parcels)
         return outcome
 
     async def transact_then_publish(self, work: Transaction) -> tuple[Outcome, asyncio.Task[None]]:
         """As `transact`, but returns as soon as the transaction stands; the task ends when all is published."""
         with self._progress.busy(self._service):
             outcome = await self._until_it_stands(work)
-            publishing = asyncio.create_task(self._dispatch_busily(outcome.entries))
+            publishing = asyncio.create_task(self._dispatch_busily(outcome.parcels))
             self._publishing.add(publishing)
             publishing.add_done_callback(self._publishing.discard)
             await asyncio.sleep(0)  # the task counts as under way from here on
@@ -123,13 +143,13 @@ class Journal:
         with self._progress.busy(self._service):
             return await self._until_it_stands(work)
 
-    async def publish(self, entries: Sequence[Entry]) -> None:
-        """Publish the records of committed entries and mark them; tried until it succeeds."""
-        await self._dispatch_busily(entries)
+    async def publish(self, parcels: Sequence[Parcel]) -> None:
+        """Publish committed parcels and mark them; tried until it succeeds."""
+        await self._dispatch_busily(parcels)
 
-    async def _dispatch_busily(self, entries: Sequence[Entry]) -> None:
+    async def _dispatch_busily(self, parcels: Sequence[Parcel]) -> None:
         with self._progress.busy(self._service):
-            await self._dispatch(entries)
+            await self._dispatch(parcels)
 
     async def close(self) -> None:
         """Leave what is still being published to the relay of the next start."""
@@ -167,8 +187,15 @@ class Journal:
     async def _write(self, outcome: Outcome, session: AsyncIOMotorClientSession) -> None:
         now = datetime.now(UTC)
         if outcome.entries:
-            await self._records.insert_many(
-                [self._stored(entry, now) for entry in outcome.entries], ordered=False, session=session
+            marks = [
+                {"_id": entry.id, "digest": entry.digest, "expire_at": now + KEEP}
+                for entry in outcome.entries
+            ]
+            await self._marks.insert_many(marks, ordered=False, session=session)
+        outcome.parcels = _parcels(outcome.entries)
+        if outcome.parcels:
+            await self._outbox.insert_many(
+                [_stored(parcel, now) for parcel in outcome.parcels], session=session
             )
         for collection, documents in outcome.view.changed().items():
             operations = [
@@ -182,30 +209,9 @@ class Journal:
             inserts = [InsertOne(document) for document in added]
             await self.db.get_collection(collection).bulk_write(inserts, ordered=False, session=session)
 
-    @staticmethod
-    def _stored(entry: Entry, now: datetime) -> dict[str, Any]:
-        stored: dict[str, Any] = {
-            "_id": entry.id,
-            "digest": entry.digest,
-            "at": now,
-            "dispatched": not entry.records,
-            "records": [
-                {
-                    "topic": record.topic,
-                    "key": record.key,
-                    "value": record.value,
-                    "headers": dict(record.headers),
-                }
-                for record in entry.records
-            ],
-        }
-        if not entry.records:
-            stored["expire_at"] = now + KEEP
-        return stored
-
-    async def _dispatch(self, entries: Sequence[Entry]) -> None:
+    async def _dispatch(self, parcels: Sequence[Parcel]) -> None:
         """Publish in the order of the entries, hence in the order of each key, and mark as dispatched."""
-        records = [record for entry in entries for record in entry.records]
+        records = [record for parcel in parcels for record in parcel.records]
         if not records:
             return
         delay = 0.1
@@ -220,7 +226,7 @@ class Journal:
                 delay = min(delay * 2, 5.0)
         for record in records:
             metrics.EVENTS_PUBLISHED.labels(self._service, record.topic).inc()
-        self._published += [entry.id for entry in entries if entry.records]
+        self._published += [parcel.id for parcel in parcels]
         if self._marking is None or self._marking.done():
             self._marking = asyncio.create_task(self._mark_soon())
 
@@ -235,9 +241,9 @@ class Journal:
             return
         try:
             # Without the hint the planner takes another index for the update and is 60 times slower.
-            await self._records.update_many(
+            await self._outbox.update_many(
                 {"_id": {"$in": ids}},
-                {"$set": {"dispatched": True, "expire_at": datetime.now(UTC) + KEEP}},
+                {"$set": {"dispatched": True, "expire_at": datetime.now(UTC) + RETAIN}},
                 hint="_id_",
             )
         except PyMongoError as error:
@@ -248,40 +254,66 @@ class Journal:
         """Publish what a crash left undispatched, oldest first; returns the number of records."""
         await self._mark()
         limit = datetime.now(UTC) - older_than
-        left = self._records.find({"dispatched": False, "at": {"$lte": limit}}).sort("at", 1).limit(500)
-        entries = [self._read(stored) async for stored in left]
+        left = self._outbox.find({"dispatched": False, "at": {"$lte": limit}}).sort(_IN_ORDER).limit(10)
+        parcels = [_read(stored) for stored in await left.to_list(None)]
         with self._progress.busy(self._service):
-            await self._dispatch(entries)
-        count = sum(len(entry.records) for entry in entries)
+            await self._dispatch(parcels)
+        count = sum(len(parcel.records) for parcel in parcels)
         if count:
             metrics.EVENTS_RELAYED.labels(self._service).inc(count)
             log.info("relayed what was left undispatched", service=self._service, records=count)
         return count
 
-    async def publish_again(self, older_than_days: int = 30) -> int:
+    async def publish_again(self) -> int:
         """Publish every retained record once more, for a bus that has forgotten (an empty broker)."""
-        since = datetime.now(UTC) - timedelta(days=older_than_days)
         count = 0
-        async for stored in self._records.find({"at": {"$gte": since}, "records.0": {"$exists": True}}).sort(
-            "at", 1
-        ):
-            entry = self._read(stored)
-            await self._publisher.publish(entry.records)
-            count += len(entry.records)
+        async for stored in self._outbox.find({"at": {"$gte": datetime.now(UTC) - RETAIN}}).sort(_IN_ORDER):
+            records = _read(stored).records
+            await self._publisher.publish(records)
+            count += len(records)
         return count
 
-    @staticmethod
-    def _read(stored: dict[str, Any]) -> Entry:
-        records = [
-            Outgoing(
-                record["topic"],
-                bytes(record["key"]),
-                bytes(record["value"]),
-                tuple((name, bytes(value)) for name, value in record["headers"].items()),
-            )
-            for record in stored["records"]
-        ]
-        return Entry(stored["_id"], records, stored["digest"])
+
+_IN_ORDER = [("at", 1), ("_id", 1)]
+"""In which parcels were written: the ids of one process count up."""
+
+
+def _parcels(entries: Sequence[Entry]) -> list[Parcel]:
+    parcels: list[Parcel] = []
+    records: list[Outgoing] = []
+    size = 0
+    for record in (record for entry in entries for record in entry.records):
+        records.append(record)
+        size += len(record.value)
+        if size >= LARGEST_PARCEL:
+            parcels.append(Parcel(ObjectId(), records))
+            records, size = [], 0
+    return [*parcels, Parcel(ObjectId(), records)] if records else parcels
+
+
+def _stored(parcel: Parcel, now: datetime) -> dict[str, Any]:
+    return {
+        "_id": parcel.id,
+        "at": now,
+        "dispatched": False,
+        "records": [
+            {"topic": record.topic, "key": record.key, "value": record.value, "headers": dict(record.headers)}
+            for record in parcel.records
+        ],
+    }
+
+
+def _read(stored: dict[str, Any]) -> Parcel:
+    records = [
+        Outgoing(
+            record["topic"],
+            bytes(record["key"]),
+            bytes(record["value"]),
+            tuple((name, bytes(value)) for name, value in record["headers"].items()),
+        )
+        for record in stored["records"]
+    ]
+    return Parcel(stored["_id"], records)
 
 
 async def run_relay(journal: Journal, every_seconds: float = 5.0) -> None:
@@ -295,4 +327,4 @@ async def run_relay(journal: Journal, every_seconds: float = 5.0) -> None:
         await asyncio.sleep(every_seconds)
 
 
-__all__ = ["Entry", "Journal", "Outcome", "is_transient", "run_relay"]
+__all__ = ["Entry", "Journal", "Outcome", "Parcel", "is_transient", "run_relay"]

@@ -213,8 +213,8 @@ async def test_the_doctor_sees_events_that_never_reached_the_bus(
     aftercare: Invoke, database_of: Callable[[str], Database]
 ) -> None:
     db = database_of("scheduler")
-    await db.get_collection("journal").insert_one(
-        {"_id": "out x", "dispatched": False, "at": builders.at("2026-03-02"), "records": []}
+    await db.get_collection("outbox").insert_one(
+        {"dispatched": False, "at": builders.at("2026-03-02"), "records": []}
     )
     result = await aftercare("doctor", "--services", "http://127.0.0.1:1")
     assert "fail events wait for the bus longer than a minute: scheduler 1" in result.output

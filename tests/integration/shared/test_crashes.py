@@ -36,8 +36,8 @@ def never_marks(monkeypatch: pytest.MonkeyPatch, journal: object) -> None:
 
 
 async def undispatched(system: System, service: str) -> int:
-    journal = system.db(service).get_collection("journal")
-    return int(await journal.count_documents({"dispatched": False}))
+    outbox = system.db(service).get_collection("outbox")
+    return int(await outbox.count_documents({"dispatched": False}))
 
 
 async def test_what_was_committed_but_not_published_goes_out_at_the_next_start(
@@ -132,7 +132,8 @@ async def test_a_transaction_that_fails_leaves_nothing_behind(
             await system.put(Outgoing.of(case_opened()))
             await written.wait()
         assert await system.db("intake").get_collection("cases").count_documents({}) == 0
-        assert await system.db("intake").get_collection("journal").count_documents({}) == 0
+        for collection in ("journal", "outbox"):
+            assert await system.db("intake").get_collection(collection).count_documents({}) == 0
 
     async with stack("intake") as system:
         await system.put(Outgoing.of(case_closed()))
