@@ -31,6 +31,7 @@ kafka: .kafka/ready  ## Apache Kafka's jars, by Maven
 test-kafka: setup kafka  ## the tests that need engines, on Apache Kafka and a MongoDB replica set
 	$(BIN)/python -m pytest tests/integration tests/e2e --kafka 1
 	$(BIN)/python -m pytest tests/integration/shared tests/integration/scheduler --kafka 3
+	$(BIN)/python -m pytest tests/failure
 
 check: setup  ## format, lint, types, imports, manifests
 	$(BIN)/ruff format --check .

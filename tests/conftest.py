@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="BROKERS",
         help="run on Apache Kafka with so many brokers and as many MongoDB members, not on the embedded engines",
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`tests/failure` takes a cluster and a quarter of an hour: it runs only where it is named."""
+    failure = Path(__file__).parent / "failure"
+    named = any(
+        failure in (path, *path.parents)
+        for path in (Path(arg.split("::")[0]).resolve() for arg in config.args)
+    )
+    return True if collection_path == failure and not named else None
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,7 @@ class KafkaCluster:
         self.count = brokers
         self.ports = list(ports or (free_port() for _ in range(brokers)))
         self._controllers = [free_port() for _ in range(brokers)]
+        self._among_themselves = [free_port() for _ in range(brokers)]
         self._advertised = list(advertised or self.ports)
         self._folder = folder
         self._data = list(folders or (folder / f"data-{n}" for n in range(brokers)))
@@ -97,14 +98,17 @@ class KafkaCluster:
     def _format(self, n: int) -> None:
         copies, needed = min(self.count, 3), min(self.count, 2)
         voters = ",".join(f"{i}@127.0.0.1:{port}" for i, port in enumerate(self._controllers))
+        # A listener of the brokers' own: what stands between them and their clients does not stand between them.
+        told = {"CLIENTS": self._advertised[n], "BROKERS": self._among_themselves[n]}
+        listeners = {**told, "CLIENTS": self.ports[n], "CONTROLLERS": self._controllers[n]}
         properties = {
             "process.roles": "broker,controller",
             "node.id": n,
             "controller.quorum.voters": voters,
-            "listeners": f"CLIENTS://127.0.0.1:{self.ports[n]},CONTROLLERS://127.0.0.1:{self._controllers[n]}",
-            "advertised.listeners": f"CLIENTS://127.0.0.1:{self._advertised[n]}",
-            "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLERS:PLAINTEXT",
-            "inter.broker.listener.name": "CLIENTS",
+            "listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in listeners.items()),
+            "advertised.listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in told.items()),
+            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+            "inter.broker.listener.name": "BROKERS",
             "controller.listener.names": "CONTROLLERS",
             "log.dirs": self._data[n],
             "auto.create.topics.enable": "false",
