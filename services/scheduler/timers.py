@@ -100,7 +100,7 @@ class Timers:
             async def work(session: Session) -> Outcome:
                 return await self._fire(session, due, now)
 
-            await self._journal.transact(work)
+            await self._journal.transact_in_turn(work)
         return len(due)
 
     async def _fire(self, session: Session, due: Sequence[dict[str, Any]], now: datetime) -> Outcome:
