@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo up test test-kafka kafka check format lock clean
+.PHONY: setup demo up test test-kafka kafka bench check format lock clean
 
 setup: .venv/ready
 
@@ -32,6 +32,9 @@ test-kafka: setup kafka  ## the tests that need engines, on Apache Kafka and a M
 	$(BIN)/python -m pytest tests/integration tests/e2e --kafka 1
 	$(BIN)/python -m pytest tests/integration/shared tests/integration/scheduler --kafka 3
 	$(BIN)/python -m pytest tests/failure
+
+bench: setup kafka  ## how fast, beside what: a table with ratios
+	$(BIN)/python -m benchmarks
 
 check: setup  ## format, lint, types, imports, manifests
 	$(BIN)/ruff format --check .
