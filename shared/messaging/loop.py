@@ -171,6 +171,8 @@ class ReactionLoop:
                 refused.append((arrival.record, Refused("handler-error", "", "deciding on the event failed")))
                 continue
             outcome.view.apply(changes)
+            if TOPICS[event.topic].subject == "client_id":
+                outcome.clients.add(event.subject)
             outgoing = [Outgoing.of(replace(derived, traceparent=trace)) for derived in changes.events]
             outcome.entries.append(Entry(f"in {event.unique}", outgoing, arrival.digest))
             metrics.EVENTS_HANDLED.labels(self.service, event.topic).inc()

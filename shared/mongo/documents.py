@@ -46,12 +46,14 @@ class View:
 
     _documents: dict[tuple[type[Document], str], Document] = field(default_factory=dict)
     _changed: dict[tuple[str, str], Document | None] = field(default_factory=dict)
+    _stored: set[tuple[str, str]] = field(default_factory=set)
     _indexes: dict[tuple[type[Document], str], dict[object, set[str]]] = field(default_factory=dict)
 
     def load(self, documents: Iterable[Document]) -> None:
         """Add documents as they were read."""
         for document in documents:
             self._put(document)
+            self._stored.add((document.collection, document.id))
 
     def get(self, kind: type[D], key: str) -> D | None:
         found = self._documents.get((kind, key))
@@ -100,3 +102,9 @@ class View:
         for (collection, key), document in self._changed.items():
             by_collection.setdefault(collection, {})[key] = document
         return by_collection
+
+    def clients_of_added(self) -> set[str]:
+        """The clients about whom a document was put that was not stored before."""
+        added = (document for key, document in self._changed.items() if key not in self._stored)
+        found = (getattr(document, "client_id", None) for document in added)
+        return {client for client in found if client}

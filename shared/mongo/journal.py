@@ -10,6 +10,7 @@ any replay of dead letters, so that a repetition is always recognised.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from bson import ObjectId
 from motor.motor_asyncio import AsyncIOMotorClientSession
-from pymongo import DeleteOne, InsertOne, ReplaceOne
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from shared.messaging.bus import Outgoing, Publisher
@@ -73,6 +74,8 @@ class Outcome:
     entries: list[Entry] = field(default_factory=list)
     view: View = field(default_factory=View)
     additions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    clients: set[str] = field(default_factory=set)
+    """Of whom everything that is stored was decided upon, such as at a withdrawal of consent or an erasure."""
     parcels: list[Parcel] = field(default_factory=list)
     """What lies in the outbox once the transaction stands: filled in by the journal."""
 
@@ -98,6 +101,7 @@ class Journal:
         self._progress = progress
         self._marks = db.get_collection("journal")
         self._outbox = db.get_collection("outbox")
+        self._guards = db.get_collection("guards")
         self._turn = asyncio.Lock()
         self._publishing: set[asyncio.Task[None]] = set()
         self._sessions: list[AsyncIOMotorClientSession] = []
@@ -204,6 +208,7 @@ class Journal:
             await self._outbox.insert_many(
                 [_stored(parcel, now) for parcel in outcome.parcels], session=session
             )
+        await self._guard(outcome, session)
         for collection, documents in outcome.view.changed().items():
             operations = [
                 DeleteOne({"_id": key})
@@ -215,6 +220,18 @@ class Journal:
         for collection, added in outcome.additions.items():
             inserts = [InsertOne(document) for document in added]
             await self.db.get_collection(collection).bulk_write(inserts, ordered=False, session=session)
+
+    async def _guard(self, outcome: Outcome, session: AsyncIOMotorClientSession) -> None:
+        """Let those collide who add something about a client, and who at the same time decide on all there is.
+
+        Neither writes what the other has read, so that a snapshot would let both pass: a case that is opened while
+        its client is erased would stay.
+        """
+        clients = sorted(outcome.clients | outcome.view.clients_of_added())
+        if clients:
+            names = [hashlib.sha256(client.encode()).hexdigest()[:32] for client in clients]
+            touches = [UpdateOne({"_id": name}, {"$inc": {"touched": 1}}, upsert=True) for name in names]
+            await self._guards.bulk_write(touches, ordered=False, session=session)
 
     async def _dispatch(self, parcels: Sequence[Parcel]) -> None:
         """Publish in the order of the entries, hence in the order of each key, and mark as dispatched."""
