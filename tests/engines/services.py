@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,18 @@ def production_settings(engines: Engines, namespace: str = "", **own: Any) -> di
     }
 
 
-def service(name: str, settings: dict[str, Any], folder: Path, port: int, replica: int = 0) -> Process:
-    """`aftercare run NAME` with these settings alone; not started yet."""
+def service(
+    name: str,
+    settings: dict[str, Any],
+    folder: Path,
+    port: int,
+    replica: int = 0,
+    own: Mapping[str, str] | None = None,
+) -> Process:
+    """`aftercare run NAME` with these settings alone, and variables of its `own`; not started yet."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AFTERCARE_")}
     environment |= {f"AFTERCARE_{key.upper()}": str(value) for key, value in settings.items()}
-    environment |= {"AFTERCARE_HTTP_PORT": str(port)}
+    environment |= {"AFTERCARE_HTTP_PORT": str(port), **(own or {})}
     called = f"{name}-{replica}" if replica else name
     command = [sys.executable, "-m", "aftercare.cli", "run", name]
     return Process(called, command, folder / f"{called}.log", environment)

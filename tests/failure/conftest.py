@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,14 @@ from shared.contracts.envelope import Event
 from tests.builders import at
 from tests.engines.kafka import KafkaCluster
 from tests.engines.mongo import ReplicaSet
+from tests.engines.proxy import Proxy
 from tests.failure.run import Cluster, Run, running
 from tests.failure.stories import Ends, as_told, expected, stories
 
 SAID: list[str] = []
 """What happened in each run, for the end of the output: with seed and events it can be repeated."""
 
+DISK_BYTES = 1_500_000_000
 ONLY = ("intake", "scheduler")
 
 Begin = Callable[..., AbstractAsyncContextManager[Run]]
@@ -64,17 +69,81 @@ def told(request: pytest.FixtureRequest, seed: int) -> Told:
     return Told(seed, int(request.config.getoption("--events")))
 
 
+@dataclass
+class Disk:
+    """The small disk of broker 2, or why there is none."""
+
+    folder: Path | None = None
+    why_not: str = ""
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(prefix="aftercare-failures-") as name:
-        folder = Path(name)
-        cluster = Cluster(KafkaCluster(folder / "kafka", 3), ReplicaSet(folder / "mongo", 3), folder)
-        try:
-            cluster.kafka.start()
-            cluster.mongo.start()
-            yield cluster
-        finally:
-            cluster.stop()
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="aftercare-failures-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def disk(folder: Path) -> Iterator[Disk]:
+    small = folder / "small-disk"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(small)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True)
+    except OSError as error:
+        yield Disk(why_not=f"mount: {error.strerror}")
+        return
+    if done.returncode:
+        yield Disk(why_not=done.stderr.strip())
+        return
+    try:
+        yield Disk(small)
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(folder: Path, disk: Disk) -> Iterator[Cluster]:
+    small = disk.folder or folder
+    folders = [folder / "data-0", folder / "data-1", small / "data-2"]
+    cluster = Cluster(
+        KafkaCluster(folder / "kafka", 3, folders=folders), ReplicaSet(folder / "mongo", 3), folder
+    )
+    try:
+        cluster.kafka.start()
+        cluster.mongo.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@dataclass
+class Networked:
+    """A cluster of its own behind proxies. Brokers reach each other past them, members through them."""
+
+    cluster: Cluster
+    kafka: Sequence[Proxy]
+    mongo: Sequence[Proxy]
+
+
+@pytest.fixture
+async def networked(folder: Path) -> AsyncIterator[Networked]:
+    kafka, mongo = [Proxy() for _ in range(3)], [Proxy() for _ in range(3)]
+    mine = folder / "networked"
+    brokers = KafkaCluster(mine / "kafka", 3, advertised=[proxy.port for proxy in kafka])
+    members = ReplicaSet(mine / "mongo", 3, advertised=[proxy.port for proxy in mongo])
+    for proxy, port in zip([*kafka, *mongo], [*brokers.ports, *members.ports], strict=True):
+        proxy.target = port
+        await proxy.start()
+    cluster = Cluster(brokers, members, mine)
+    try:
+        await asyncio.to_thread(brokers.start)
+        await asyncio.to_thread(members.start)
+        yield Networked(cluster, kafka, mongo)
+    finally:
+        cluster.stop()
+        for proxy in (*kafka, *mongo):
+            await proxy.stop()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import contextlib
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,9 @@ RESTART_SECONDS = 0.5
 """How long a service that ended stays down: Kubernetes waits longer, and we have less time."""
 STANDSTILL_SECONDS = 150.0
 """A run in which nothing moves for so long has failed."""
+TELL_SECONDS = 15.0
 PORTION = 100
+EVERYBODY = ("intake", "scheduler", "survey", "crisis", "reporting")
 PARTITIONS = 4
 """Of each topic: as many as replicas may share, and quickly created."""
 
@@ -79,9 +81,9 @@ class Keeper:
         self._folder = folder
         self._down: set[str] = set()
 
-    def add(self, name: str, replica: int = 0, **own: Any) -> Process:
+    def add(self, name: str, replica: int = 0, environment: Mapping[str, str] | None = None) -> Process:
         """A replica of a service, which runs from now on."""
-        process = service(name, {**self._settings, **own}, self._folder, free_port(), replica)
+        process = service(name, self._settings, self._folder, free_port(), replica, environment)
         self.replicas[process.name] = process
         process.start()
         return process
@@ -139,11 +141,16 @@ class Run:
     def say(self, what: str) -> None:
         line = f"{time.monotonic() - self.began:6.1f} s {self.progress():4.0%}  {what}"
         self.said.append(line)
-        print(f"{self.name}: {line}")  # noqa: T201
+        print(f"{self.name}: {line}", flush=True)  # noqa: T201
 
     def progress(self) -> float:
         """How much of the input intake and scheduler have settled."""
         return sum(self._settled.values()) / max(len(self._settled), 1)
+
+    def moments(self, count: int, first: float = 0.05, last: float = 0.95) -> list[float]:
+        """Seeded parts of the input, one in each stretch of the run."""
+        width = (last - first) / count
+        return [first + width * (n + self.choice.random()) for n in range(count)]
 
     def topic(self, name: str) -> str:
         return f"{self.settings['namespace']}.{name}"
@@ -214,7 +221,7 @@ class Run:
         """Wait until two readings in a row find everything read, fired and published."""
         before: Any = None
         seen: Any = None
-        since = time.monotonic()
+        since = told = time.monotonic()
         while True:
             try:
                 reading = await self._reading()
@@ -226,6 +233,10 @@ class Run:
                 seen, since = reading, time.monotonic()
             assert time.monotonic() - since < STANDSTILL_SECONDS, self._standstill(f"{reading}")
             before = reading
+            if time.monotonic() > told + TELL_SECONDS:
+                told = time.monotonic()
+                left = reading["left"] if isinstance(reading, dict) else {reading: "asked again"}
+                self.say("left: " + ", ".join(f"{what} {count}" for what, count in left.items() if count))
             await asyncio.sleep(0.5)
 
     async def _reading(self) -> dict[str, Any]:
@@ -256,6 +267,22 @@ class Run:
         finally:
             await admin.close()
         return {"left": left, "written": written}
+
+    async def in_sync(self) -> None:
+        """Wait until every copy of every partition is complete: else the next broker to end takes records away."""
+        names = [self.topic(name) for name in TOPICS]
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.cluster.kafka.bootstrap)
+        await admin.start()
+        try:
+            async with asyncio.timeout(60):
+                while True:
+                    described = await admin.describe_topics(names)
+                    parts = [part for topic in described for part in topic["partitions"]]
+                    if all(len(part["isr"]) == len(part["replicas"]) for part in parts):
+                        return
+                    await asyncio.sleep(0.3)
+        finally:
+            await admin.close()
 
     async def ends(self) -> dict[TopicPartition, int]:
         """The end of every partition of the run."""
