@@ -76,10 +76,10 @@ class Proxy:
             try:
                 await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
             finally:
+                downstream.transport.abort()
                 there.cancel()
                 back.cancel()
                 await asyncio.gather(there, back, return_exceptions=True)
-                downstream.transport.abort()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         deaf = False

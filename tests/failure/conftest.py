@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import tempfile
 import time
@@ -35,6 +36,9 @@ DISK_BYTES = 1_500_000_000
 ONLY = ("intake", "scheduler")
 
 Begin = Callable[..., AbstractAsyncContextManager[Run]]
+
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers that are away are what we are here for
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -136,6 +136,7 @@ async def test_the_network_is_disturbed(begin: Begin, told: Told, networked: Net
             disturbing(run, kafka, "silence", "all brokers", 5),
             disturbing(run, mongo, "cut", "all members", 5),
         ]
+        run.choice.shuffle(faults)
         await run.play(told.events, list(zip(run.moments(len(faults)), faults, strict=True)))
         await prove(run, told.ends)
 
