@@ -144,12 +144,15 @@ class Collection:
 
 def _matches(document: dict[str, Any], query: dict[str, Any]) -> bool:
     for name, wanted in query.items():
-        if not isinstance(wanted, dict):
+        if name == "$or":
+            fits = any(_matches(document, one) for one in wanted)
+        elif not isinstance(wanted, dict):
             fits = document[name] == wanted
         elif "$in" in wanted:
             fits = document[name] in wanted["$in"]
         else:
-            fits = document[name] <= wanted["$lte"]
+            ((operator, bound),) = wanted.items()
+            fits = {"$lte": document[name] <= bound, "$gt": document[name] > bound}[operator]
         if not fits:
             return False
     return True
