@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from rich.text import Text
 
@@ -67,14 +68,9 @@ async def records(
         **connection(settings), enable_auto_commit=False, auto_offset_reset="earliest"
     )
     try:
+        places = await _partitions(settings, [settings.topic(name) for name in topics])
         await consumer.start()
-        there = await consumer.topics()
-        names = [settings.topic(name) for name in topics]
-        if missing := [name for name in names if name not in there]:
-            raise Mistake(f"the bus has no topic {missing[0]}: create it with `aftercare topics apply`")
-        consumer.assign(
-            [TopicPartition(name, number) for name in names for number in consumer.partitions_for_topic(name)]
-        )
+        consumer.assign(places)
         await (consumer.seek_to_beginning() if from_start else consumer.seek_to_end())
         async for record in consumer:
             yield record
@@ -85,6 +81,23 @@ async def records(
         ) from None
     finally:
         await consumer.stop()
+
+
+async def _partitions(settings: Settings, names: Sequence[str]) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(**connection(settings))
+    try:
+        await admin.start()
+        there = await admin.list_topics()
+        if missing := [name for name in names if name not in there]:
+            raise Mistake(f"the bus has no topic {missing[0]}: create it with `aftercare topics apply`")
+        described = await admin.describe_topics(names)
+    finally:
+        await admin.close()
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in topic["partitions"]
+    ]
 
 
 def line(topic: str, record: ConsumerRecord) -> Text:

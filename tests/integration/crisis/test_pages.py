@@ -22,7 +22,9 @@ def path(bot: FakeWeCom, page: int = 0) -> str:
 
 
 async def told(system: System) -> list[tuple[str, str | None]]:
-    return [(event.data.change, event.data.step) for event in await system.events("incident-changed")]  # type: ignore[attr-defined]
+    """What was told of incidents, each change once: the relay of a start may repeat what is just being published."""
+    events = {event.id: event for event in await system.events("incident-changed")}
+    return [(event.data.change, event.data.step) for event in events.values()]  # type: ignore[attr-defined]
 
 
 async def test_a_flag_pages_and_one_tap_acknowledges(system: System, bot: FakeWeCom) -> None:
