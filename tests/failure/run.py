@@ -112,7 +112,8 @@ class Keeper:
                 if not process.running and called not in self._down:
                     self.restarts += 1
                     await asyncio.sleep(RESTART_SECONDS)
-                    process.start()
+                    if self.replicas.get(called) is process:
+                        process.start()
             await asyncio.sleep(0.1)
 
     def kill(self) -> None:
@@ -136,7 +137,6 @@ class Run:
     said: list[str] = field(default_factory=list)
     input: list[Event] = field(default_factory=list)
     _settled: dict[str, float] = field(default_factory=dict)
-    _published: float = 0.0
 
     def say(self, what: str) -> None:
         line = f"{time.monotonic() - self.began:6.1f} s {self.progress():4.0%}  {what}"
@@ -193,7 +193,6 @@ class Run:
                 except (KafkaError, OSError) as error:
                     self.say(f"the company publishes again: {type(error).__name__}")
                     await asyncio.sleep(0.5)
-            self._published = (start + PORTION) / len(records)
 
     async def _watch(self) -> None:
         """Count what is settled of the input."""
@@ -274,7 +273,7 @@ class Run:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.cluster.kafka.bootstrap)
         await admin.start()
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while True:
                     described = await admin.describe_topics(names)
                     parts = [part for topic in described for part in topic["partitions"]]
