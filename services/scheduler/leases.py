@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -35,8 +35,8 @@ class SlotLeases:
         self._replicas = db.get_collection("replicas")
 
     async def renew(self) -> None:
-        """Renew what is ours, give back what is above our share, take what is free up to it. Wall-clock time."""
-        now = datetime.now(UTC)
+        """Renew what is ours, give back what is above our share, take what is free up to it."""
+        now = await self._now()
         await self._replicas.update_one({"_id": self.owner}, {"$set": {"seen_at": now}}, upsert=True)
         live = await self._replicas.count_documents({"seen_at": {"$gt": now - LEASE}})
         share = math.ceil(self._slots / max(live, 1))
@@ -51,6 +51,12 @@ class SlotLeases:
             if slot not in mine and await self._take(slot, now):
                 mine.append(slot)
         self.mine = mine
+
+    async def _now(self) -> datetime:
+        """The database's time: by its own clock, a replica that runs ahead would hold its slots long after its end."""
+        told = await self._leases.database.command("hello")
+        now: datetime = told["localTime"]
+        return now
 
     async def _take(self, slot: int, now: datetime) -> bool:
         try:
@@ -78,5 +84,5 @@ class SlotLeases:
     async def release(self) -> None:
         """Give everything back, so that others need not wait for the leases to run out."""
         self.mine = []
-        await self._leases.update_many({"owner": self.owner}, {"$set": {"until": datetime.now(UTC)}})
+        await self._leases.update_many({"owner": self.owner}, {"$set": {"until": await self._now()}})
         await self._replicas.delete_one({"_id": self.owner})

@@ -277,8 +277,10 @@ class Journal:
     async def relay(self, older_than: timedelta = LEFT_BEHIND) -> int:
         """Publish what a crash left undispatched, oldest first; returns the number of records."""
         await self._mark()
-        limit = datetime.now(UTC) - older_than
-        left = self._outbox.find({"dispatched": False, "at": {"$lte": limit}}).sort(_IN_ORDER).limit(10)
+        now = datetime.now(UTC)
+        # What lies ahead of us was left as well, by a replica whose clock ran ahead: it would wait for that time.
+        due = [{"at": {"$lte": now - older_than}}, {"at": {"$gt": now + LEFT_BEHIND}}]
+        left = self._outbox.find({"dispatched": False, "$or": due}).sort(_IN_ORDER).limit(10)
         parcels = [_read(stored) for stored in await left.to_list(None)]
         with self._progress.busy(self._service):
             await self._dispatch(parcels)
