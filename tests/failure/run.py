@@ -79,19 +79,27 @@ class Keeper:
         self.restarts = 0
         self._settings = settings
         self._folder = folder
+        self._ports: dict[str, int] = {}
         self._down: set[str] = set()
 
     def add(self, name: str, replica: int = 0, environment: Mapping[str, str] | None = None) -> Process:
         """A replica of a service, which runs from now on."""
-        process = service(name, self._settings, self._folder, free_port(), replica, environment)
+        port = free_port()
+        process = service(name, self._settings, self._folder, port, replica, environment)
         self.replicas[process.name] = process
+        self._ports[process.name] = port
         process.start()
         return process
 
     async def up(self, called: str) -> None:
-        """Wait until a replica runs."""
-        while not self.replicas[called].running:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+        """Wait until a replica listens: it has begun, whether or not it is connected yet."""
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", self._ports[called])
+                    writer.close()
+                    return
+                await asyncio.sleep(0.1)
 
     async def remove(self, called: str) -> None:
         """End a replica for good by SIGTERM."""
