@@ -135,7 +135,7 @@ async def create_topics(settings: Settings) -> list[str]:
             settings.topic(topic.name),
             num_partitions=settings.kafka_partitions or topic.partitions,
             replication_factor=settings.kafka_replication,
-            topic_configs={"retention.ms": str(topic.retention_days * 86_400_000)},
+            topic_configs=_topic_configs(topic.retention_days),
         )
         for topic in wanted.values()
     ] + [
@@ -143,7 +143,7 @@ async def create_topics(settings: Settings) -> list[str]:
             settings.topic(dead_letter_topic(service)),
             num_partitions=1,
             replication_factor=settings.kafka_replication,
-            topic_configs={"retention.ms": str(90 * 86_400_000)},
+            topic_configs=_topic_configs(90),
         )
         for service in SERVICES
     ]
@@ -161,6 +161,12 @@ async def create_topics(settings: Settings) -> list[str]:
         return [topic.name for topic in missing]
     finally:
         await admin.close()
+
+
+def _topic_configs(retention_days: int) -> dict[str, str]:
+    """Records carry the time at which the broker took them: it refuses what a clock stamped that is an hour ahead
+    (`message.timestamp.after.max.ms`), and when something happened is said in the event itself."""
+    return {"retention.ms": str(retention_days * 86_400_000), "message.timestamp.type": "LogAppendTime"}
 
 
 def build_broker(settings: Settings) -> KafkaBroker:

@@ -43,6 +43,9 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers that are awa
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--events", type=int, default=20_000, help="how many input events a run of failures has")
+    parser.addoption(
+        "--backlog", type=int, default=100_000, help="how many events wait on the bus before services start"
+    )
     parser.addoption("--seed", type=int, default=1, help="of the input and of the moments of the faults")
 
 
@@ -152,7 +155,7 @@ async def networked(folder: Path) -> AsyncIterator[Networked]:
 
 @pytest.fixture
 def begin(cluster: Cluster, seed: int, request: pytest.FixtureRequest) -> Begin:
-    """`async with begin() as run:` has intake and scheduler running, or the services named."""
+    """`async with begin() as run:` has intake and scheduler running, or the services named; `own` as in `running`."""
 
     @asynccontextmanager
     async def start(

@@ -130,8 +130,8 @@ async def _ends(run: Run, ends: Ends) -> None:
         [item(stored) async for stored in scheduler.get_collection("agenda").find()],
     )
     for part in ("cases", "clients", "follow_ups", "duties", "reminders"):
-        is_, should = getattr(found, part), getattr(ends, part)
-        assert _different(is_, should)[:5] == [], part
+        different = _different(getattr(found, part), getattr(ends, part))
+        assert not different, f"{len(different)} {part} (id, is, should): {different[:3]}"
 
 
 async def _told_twice_at_once(run: Run) -> set[str]:

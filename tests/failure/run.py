@@ -45,6 +45,14 @@ PARTITIONS = 4
 Act = Callable[[], Awaitable[str | None]]
 
 
+def groups(service: str) -> dict[str, Sequence[str]]:
+    """What each consumer group of a service reads: crisis has one of its own for flags."""
+    if service != "crisis":
+        return {service: consumed_by(service)}
+    others = [topic for topic in consumed_by(service) if topic != "crisis-flagged"]
+    return {"crisis": others, "crisis-flags": ["crisis-flagged"]}
+
+
 @dataclass
 class Cluster:
     """Three brokers and three members of a replica set, which survive the runs."""
@@ -91,6 +99,10 @@ class Keeper:
         process.start()
         return process
 
+    def address(self, called: str) -> str:
+        """Where a replica is called over HTTP."""
+        return f"http://127.0.0.1:{self._ports[called]}"
+
     async def up(self, called: str) -> None:
         """Wait until a replica listens: it has begun, whether or not it is connected yet."""
         async with asyncio.timeout(60):
@@ -101,10 +113,10 @@ class Keeper:
                     return
                 await asyncio.sleep(0.1)
 
-    async def remove(self, called: str) -> None:
-        """End a replica for good by SIGTERM."""
+    async def remove(self, called: str) -> int | None:
+        """End a replica for good by SIGTERM; returns its exit code."""
         process = self.replicas.pop(called)
-        await asyncio.to_thread(process.stop)
+        return await asyncio.to_thread(process.stop)
 
     async def restart(self, called: str) -> None:
         """As in a rolling update: SIGTERM, wait, start."""
@@ -169,30 +181,32 @@ class Run:
         faults: Sequence[tuple[float, Act]] = (),
         *,
         records: Sequence[Outgoing] | None = None,
+        ahead: float = 0.25,
     ) -> None:
         """Publish the input (as `records`, if it is to be repeated or spoilt), let the faults happen, and settle.
 
-        A fault is the part of the input that must be settled before it, and what happens then.
+        A fault is the part of the input that must be settled before it, and what happens then. `ahead` is the part of
+        the input that may lie on the bus before intake settles it.
         """
         self.input = list(told)
         out = list(records) if records is not None else [Outgoing.of(event) for event in told]
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._watch())
-            publishing = tasks.create_task(self._publish(out))
+            publishing = tasks.create_task(self._publish(out, ahead))
             for fraction, act in sorted(faults, key=lambda fault: fault[0]):
                 await self._reach(fraction)
                 what = await act()
                 if what:
                     self.say(what)
             await publishing
-            await self._settle()
+            await self.settle()
             watch.cancel()
         self.say(f"settled; {self.keeper.restarts} restarts")
 
-    async def _publish(self, records: Sequence[Outgoing]) -> None:
-        """A portion at a time, never a quarter of the input ahead of intake. What fails is published again."""
+    async def _publish(self, records: Sequence[Outgoing], ahead: float) -> None:
+        """A portion at a time, never further ahead of intake. What fails is published again."""
         for start in range(0, len(records), PORTION):
-            while start / len(records) - self._settled.get("intake", 0) > 0.25:  # noqa: ASYNC110
+            while start / len(records) - self._settled.get("intake", 0) > ahead:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             while True:
                 try:
@@ -224,7 +238,7 @@ class Run:
             assert time.monotonic() - since < STANDSTILL_SECONDS, self._standstill("progress stands still")
             await asyncio.sleep(0.05)
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Wait until two readings in a row find everything read, fired and published."""
         before: Any = None
         seen: Any = None
@@ -256,24 +270,29 @@ class Run:
             left[f"{name} timers"] = await db.get_collection("agenda").count_documents(
                 {"next_at": {"$lte": now}}
             )
+        left |= {f"{name} behind": count for name, count in (await self.behind()).items()}
+        return {"left": left, "written": written}
+
+    async def behind(self) -> dict[str, int]:
+        """How many records each consumer group has yet to settle of the topics that it reads."""
         ends = await self.ends()
+        found: dict[str, int] = {}
         admin = AIOKafkaAdminClient(bootstrap_servers=self.cluster.kafka.bootstrap)
         await admin.start()
         try:
             for name in self.services:
-                if name == "crisis":
-                    continue  # it has groups of its own, one for its pager
-                committed = await admin.list_consumer_group_offsets(self.topic(f"aftercare-{name}"))
-                topics = {self.topic(topic) for topic in consumed_by(name)}
-                behind = {
-                    place: end - max(committed[place].offset if place in committed else 0, 0)
-                    for place, end in ends.items()
-                    if place.topic in topics
-                }
-                left[f"{name} behind"] = sum(behind.values())
+                for group, read in groups(name).items():
+                    committed = await admin.list_consumer_group_offsets(self.topic(f"aftercare-{group}"))
+                    topics = {self.topic(topic) for topic in read}
+                    behind = {
+                        place: end - max(committed[place].offset if place in committed else 0, 0)
+                        for place, end in ends.items()
+                        if place.topic in topics
+                    }
+                    found[group] = sum(behind.values())
         finally:
             await admin.close()
-        return {"left": left, "written": written}
+        return found
 
     async def in_sync(self) -> None:
         """Wait until every copy of every partition is complete: else the next broker to end takes records away."""
@@ -336,9 +355,16 @@ class Run:
 
 @asynccontextmanager
 async def running(
-    name: str, cluster: Cluster, namespace: str, seed: int, services: Sequence[str], **own: Any
+    name: str,
+    cluster: Cluster,
+    namespace: str,
+    seed: int,
+    services: Sequence[str],
+    *,
+    started: bool = True,
+    **own: Any,
 ) -> AsyncIterator[Run]:
-    """Topics, databases and services of one run; all of it is gone at the end."""
+    """Topics, databases and (`started` or not) services of one run; all of it is gone at the end."""
     await cluster.whole()
     settings = production_settings(
         cluster.engines, namespace, kafka_partitions=PARTITIONS, batch_records=200, **own
@@ -355,7 +381,7 @@ async def running(
     run = Run(name, cluster, settings, services, keeper, choice, publisher, databases)
     keeping = asyncio.create_task(keeper.keep())
     try:
-        for one in services:
+        for one in services if started else ():
             keeper.add(one)
         yield run
     finally:

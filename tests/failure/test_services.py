@@ -115,6 +115,7 @@ async def test_clocks_step(begin: Begin, told: Told, tmp_path: Path) -> None:
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
+        "PYTHONPATH": str(Path(__file__).parent / "wrong_clock"),
     }
     async with begin() as run:
         for name in run.services:
