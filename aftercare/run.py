@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from aftercare.configuration import read_settings
 from aftercare.mistakes import Mistake
 from aftercare.stack import builder, settings_class
-from shared.clock import SystemClock
+from shared.clock import DatabaseClock
 from shared.contracts.topics import SERVICES
 from shared.messaging.progress import Progress
 from shared.observability import logging, tracing
@@ -63,7 +63,7 @@ async def _serve(service: str, settings: Settings) -> None:
 
 def _build(service: str, settings: Settings) -> FastAPI:
     try:
-        return builder(service)(settings, SystemClock(), Progress())
+        return builder(service)(settings, DatabaseClock(), Progress())
     except ValueError as error:  # what its settings point at cannot be used; the message says so
         raise Mistake(f"{service} cannot start: {error}") from error
 

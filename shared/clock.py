@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -45,6 +46,23 @@ class SystemClock:
                 await wake.wait()
         except TimeoutError:
             pass
+
+
+class DatabaseClock(SystemClock):
+    """The database's time, carried on by the monotonic clock: one time for all replicas, whatever their machines say.
+
+    Before the database has first answered it is the machine's time at the start (docs/decisions/0014).
+    """
+
+    def __init__(self) -> None:
+        self.set(datetime.now(UTC))
+
+    def now(self) -> datetime:
+        return to_millisecond(self._zero + timedelta(seconds=time.monotonic()))
+
+    def set(self, instant: datetime) -> None:
+        """It is `instant` now."""
+        self._zero = instant - timedelta(seconds=time.monotonic())
 
 
 class VirtualClock:

@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from services.scheduler.domain.agenda import SLOTS
 from shared.mongo.client import Database
+from shared.mongo.time import server_time
 
 LEASE = timedelta(seconds=15)
 RENEW_SECONDS = 5.0
@@ -31,12 +32,13 @@ class SlotLeases:
         self.owner = uuid.uuid4().hex
         self.mine: list[int] = []
         self._slots = slots
+        self._db = db
         self._leases = db.get_collection("leases")
         self._replicas = db.get_collection("replicas")
 
     async def renew(self) -> None:
         """Renew what is ours, give back what is above our share, take what is free up to it."""
-        now = await self._now()
+        now = await server_time(self._db)
         await self._replicas.update_one({"_id": self.owner}, {"$set": {"seen_at": now}}, upsert=True)
         live = await self._replicas.count_documents({"seen_at": {"$gt": now - LEASE}})
         share = math.ceil(self._slots / max(live, 1))
@@ -51,12 +53,6 @@ class SlotLeases:
             if slot not in mine and await self._take(slot, now):
                 mine.append(slot)
         self.mine = mine
-
-    async def _now(self) -> datetime:
-        """The database's time: by its own clock, a replica that runs ahead would hold its slots long after its end."""
-        told = await self._leases.database.command("hello")
-        now: datetime = told["localTime"]
-        return now
 
     async def _take(self, slot: int, now: datetime) -> bool:
         try:
@@ -84,5 +80,7 @@ class SlotLeases:
     async def release(self) -> None:
         """Give everything back, so that others need not wait for the leases to run out."""
         self.mine = []
-        await self._leases.update_many({"owner": self.owner}, {"$set": {"until": await self._now()}})
+        await self._leases.update_many(
+            {"owner": self.owner}, {"$set": {"until": await server_time(self._db)}}
+        )
         await self._replicas.delete_one({"_id": self.owner})

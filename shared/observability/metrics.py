@@ -31,6 +31,10 @@ CONSUMER_HALTED = Gauge(
     "1 while a consumer stands still because of too many dead letters.",
     ["service"],
 )
+CLOCK_OFFSET_SECONDS = Gauge(
+    "aftercare_clock_offset_seconds",
+    "How far this machine's clock is ahead of the database's, by which the services go.",
+)
 RETRIES = Counter(
     "aftercare_retries_total", "Batches put back because the database or the bus was away.", ["service"]
 )

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pymongo.errors import PyMongoError
 
-from shared.clock import Clock
+from shared.clock import Clock, DatabaseClock
 from shared.contracts.asyncapi import asyncapi_document
 from shared.contracts.topics import consumed_by
 from shared.messaging.bus import Publisher, build_broker, subscribe
@@ -32,6 +33,7 @@ from shared.messaging.progress import Progress
 from shared.mongo.client import connect, database
 from shared.mongo.encryption import Vault, master_key
 from shared.mongo.journal import Journal, run_relay
+from shared.mongo.time import follow_server_time, set_clock
 from shared.settings import Settings
 from shared.web import problems
 from shared.web.auth import Authenticator
@@ -68,6 +70,9 @@ class Runtime:
         """Run once, as soon as the database answers: indexes, first documents."""
         self._later: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._at_once: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if isinstance(clock, DatabaseClock):
+            self.preparations.append(partial(set_clock, clock, self.db))
+            self.run("clock", partial(follow_server_time, clock, self.db), at_once=True)
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribers: list[tuple[str, Any]] = []
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.clock import SystemClock, VirtualClock, to_millisecond
+from shared.clock import DatabaseClock, SystemClock, VirtualClock, to_millisecond
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -122,3 +123,11 @@ async def test_the_machines_clock_is_woken_too() -> None:
     await clock.wait_until(clock.now() + HOUR, wake)
     await clock.wait_until(clock.now() - HOUR, asyncio.Event())
     assert clock.now().microsecond % 1000 == 0
+
+
+def test_the_databases_time_goes_on_whatever_the_machine_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = DatabaseClock()
+    started = time.monotonic()
+    clock.set(NOON)
+    monkeypatch.setattr("time.monotonic", lambda: started + 3600)
+    assert abs(clock.now() - NOON - HOUR) < timedelta(seconds=1)
