@@ -38,6 +38,8 @@ STANDSTILL_SECONDS = 150.0
 """A run in which nothing moves for so long has failed."""
 TELL_SECONDS = 15.0
 PORTION = 100
+PAUSE_SECONDS = 0.5
+"""Between portions while a fault lasts: so the input does not end before the fault does."""
 EVERYBODY = ("intake", "scheduler", "survey", "crisis", "reporting")
 PARTITIONS = 4
 """Of each topic: as many as replicas may share, and quickly created."""
@@ -157,6 +159,7 @@ class Run:
     said: list[str] = field(default_factory=list)
     input: list[Event] = field(default_factory=list)
     _settled: dict[str, float] = field(default_factory=dict)
+    _in_fault: bool = False
 
     def say(self, what: str) -> None:
         line = f"{time.monotonic() - self.began:6.1f} s {self.progress():4.0%}  {what}"
@@ -195,7 +198,9 @@ class Run:
             publishing = tasks.create_task(self._publish(out, ahead))
             for fraction, act in sorted(faults, key=lambda fault: fault[0]):
                 await self._reach(fraction)
+                self._in_fault = True
                 what = await act()
+                self._in_fault = False
                 if what:
                     self.say(what)
             await publishing
@@ -208,6 +213,8 @@ class Run:
         for start in range(0, len(records), PORTION):
             while start / len(records) - self._settled.get("intake", 0) > ahead:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+            if self._in_fault:
+                await asyncio.sleep(PAUSE_SECONDS)
             while True:
                 try:
                     await self.publisher.publish(records[start : start + PORTION])
