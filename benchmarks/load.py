@@ -13,8 +13,8 @@ EVENTS_PER_CASE = 4
 
 
 def closed_cases(cases: int, now: datetime) -> Iterator[Outgoing]:
-    """Sessions and closings of a few days ago: the follow-ups lie ahead, so that no timer fires meanwhile."""
-    began = now.replace(microsecond=0) - timedelta(days=3)
+    """Sessions and closings of the last hours: all follow-ups lie ahead, so that no timer fires meanwhile."""
+    began = now.replace(microsecond=0) - timedelta(hours=6)
     for number in range(cases):
         about = {"case_id": f"case-{number}", "client_id": f"client-{number}"}
         for session in range(1, EVENTS_PER_CASE):
