@@ -1,6 +1,7 @@
 """`make bench`: every benchmark in one run, on Apache Kafka and MongoDB, as tables with ratios.
 
-python -m benchmarks [settle|all] [--events 20000] [--repeat 3]
+python -m benchmarks [settle|timers|all] [--events 20000] [--repeat 3]
+                     [--stored 1000000] [--due 100000] [--rivals-stored 100000] [--rivals-due 10000] [--only NAME]
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aftercare.engines import Engines
-from benchmarks import settle
+from benchmarks import settle, timers
 from tests.engines.clusters import real_engines
 
 WIDTH = 200
@@ -26,6 +27,9 @@ Benchmark = Callable[[Console, Engines, Path, argparse.Namespace], Awaitable[Non
 BENCHMARKS: dict[str, Benchmark] = {
     "settle": lambda out, engines, folder, given: settle.run(
         out, engines, folder, given.events, given.repeat
+    ),
+    "timers": lambda out, engines, folder, given: timers.compare(
+        out, engines, folder, timers.Sizes.of(given), given.only, given.repeat
     ),
 }
 """Each has engines of its own that are new."""
@@ -47,4 +51,5 @@ if __name__ == "__main__":
     parser.add_argument("benchmark", nargs="?", choices=[*BENCHMARKS, "all"], default="all")
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--repeat", type=int, default=3)
+    timers.options(parser)
     asyncio.run(main(parser.parse_args()))
