@@ -58,6 +58,7 @@ class Timers:
         self._clock = clock
         self._progress = progress
         self._batch = batch
+        self._publishing: asyncio.Task[None] | None = None
 
     async def ensure_dates(self) -> None:
         """Put the dates of the regime on the agenda that are not there yet."""
@@ -100,7 +101,11 @@ class Timers:
             async def work(session: Session) -> Outcome:
                 return await self._fire(session, due, now)
 
-            await self._journal.transact_in_turn(work)
+            _, publishing = await self._journal.transact_in_turn(work)
+            # One batch may be on its way to the bus while the next is decided: a slow bus slows us, not our memory.
+            before, self._publishing = self._publishing, publishing
+            if before:
+                await before
         return len(due)
 
     async def _fire(self, session: Session, due: Sequence[dict[str, Any]], now: datetime) -> Outcome:

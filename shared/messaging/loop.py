@@ -5,7 +5,7 @@
 3. the documents concerned are read;
 4. pure decisions turn `(view, event, now)` into changes;
 5. one majority transaction writes documents, seen-marks and outgoing events;
-6. the outgoing events are published, then the offsets committed.
+6. the outgoing events are published, then the offsets committed, while the next batch is already being decided.
 
 An error's type decides: what may pass by itself (database or bus away) puts the batch back and waits, what cannot
 (a bad record, a defect in a decision) makes a dead letter of that record alone.
@@ -92,6 +92,8 @@ class ReactionLoop:
         self._dead_letters = dead_letters
         self._clock = clock
         self._progress = progress
+        self._ending = False
+        self._finishing: asyncio.Task[None] | None = None
         self._recent: deque[bool] = deque(maxlen=1_000)
         self._delay = 0.1
 
@@ -105,7 +107,7 @@ class ReactionLoop:
         with self._progress.busy(self.service), metrics.BATCH_SECONDS.labels(self.service).time():
             try:
                 self._stand_still_if_halted()
-                await self.settle(records)
+                publishing = await self._commit(records)
                 if self._after_batch and (rest := self._after_batch()):
                     await rest
                 self._check_limit()
@@ -118,13 +120,41 @@ class ReactionLoop:
                 return
             finally:
                 self.started_at = None
+            self._delay = 0.1
+            await self._finished()
+            self._finishing = asyncio.create_task(self._finish(message, ends, publishing))
+            await asyncio.sleep(0)  # the task counts as under way from here on
+            if self._ending:
+                await self._finished()
+
+    async def _finish(
+        self, message: KafkaMessage, ends: dict[tuple[str, int], int], publishing: asyncio.Task[None]
+    ) -> None:
+        """Commit the offsets of a batch once its events are out, while the next batch is being decided."""
+        with self._progress.busy(self.service):
+            await publishing
             await commit(message, ends)
             for (topic, partition), offset in ends.items():
                 self._progress.committed(self.group, topic, partition, offset)
-            self._delay = 0.1
+
+    async def _finished(self) -> None:
+        """Wait for the batch before: a slow bus slows us, not our memory."""
+        if self._finishing:
+            self.waiting = True
+            await asyncio.wait([self._finishing])
+            self.waiting = False
+
+    async def drain(self) -> None:
+        """From now on a batch is handled only when its offsets are committed; wait for the one under way."""
+        self._ending = True
+        await self._finished()
 
     async def settle(self, records: Sequence[ConsumerRecord]) -> None:
         """Everything up to the committed transaction and the published events. Repeating it is harmless."""
+        await (await self._commit(records))
+
+    async def _commit(self, records: Sequence[ConsumerRecord]) -> asyncio.Task[None]:
+        """Everything up to the committed transaction; the task publishes. Repeating it is harmless."""
         now = self._clock.now()
         arrivals: list[Arrival] = []
         refused: list[tuple[ConsumerRecord, Refused]] = []
@@ -140,10 +170,11 @@ class ReactionLoop:
         async def work(session: AsyncIOMotorClientSession) -> Outcome:
             return await self._decide(session, arrivals, refused, now)
 
-        outcome = await self._journal.transact_in_turn(work)
+        outcome, publishing = await self._journal.transact_in_turn(work)
         # Only new letters count: a batch that is read again after a restart does not stop us a second time.
         letters = len(outcome.additions.get("dead_letters", ()))
         self._recent.extend([True] * letters + [False] * (len(records) - letters))
+        return publishing
 
     async def _decide(
         self,

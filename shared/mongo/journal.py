@@ -104,6 +104,8 @@ class Journal:
         self._guards = db.get_collection("guards")
         self._turn = asyncio.Lock()
         self._publishing: set[asyncio.Task[None]] = set()
+        self._last: asyncio.Task[None] | None = None
+        """Publishes what was committed last in turn."""
         self._sessions: list[AsyncIOMotorClientSession] = []
         """Those that no transaction uses now: starting and ending one for each costs two round trips to a thread."""
         self._published: list[ObjectId] = []
@@ -133,21 +135,36 @@ class Journal:
             await self._dispatch(outcome.parcels)
         return outcome
 
-    async def transact_in_turn(self, work: Transaction) -> Outcome:
-        """As `transact`, one after the other: for the loop and the timers of a process, which write the same
-        documents. So they never get in each other's way, and what they say goes out in the order of the commits."""
-        async with self._turn:
-            return await self.transact(work)
-
     async def transact_then_publish(self, work: Transaction) -> tuple[Outcome, asyncio.Task[None]]:
         """As `transact`, but returns as soon as the transaction stands; the task ends when all is published."""
         with self._progress.busy(self._service):
             outcome = await self._until_it_stands(work)
-            publishing = asyncio.create_task(self._dispatch_busily(outcome.parcels))
-            self._publishing.add(publishing)
-            publishing.add_done_callback(self._publishing.discard)
-            await asyncio.sleep(0)  # the task counts as under way from here on
-        return outcome, publishing
+            return outcome, await self._publish_soon(outcome.parcels)
+
+    async def transact_in_turn(self, work: Transaction) -> tuple[Outcome, asyncio.Task[None]]:
+        """As `transact_then_publish`, one after the other: for the loop and the timers of a process, which write the
+        same documents. So they never get in each other's way, and what they say goes out in the order of the
+        commits, while the next transaction is already under way."""
+        async with self._turn:
+            with self._progress.busy(self._service):
+                outcome = await self._until_it_stands(work)
+                self._last = await self._publish_soon(outcome.parcels, self._last)
+                return outcome, self._last
+
+    async def _publish_soon(
+        self, parcels: Sequence[Parcel], after: asyncio.Task[None] | None = None
+    ) -> asyncio.Task[None]:
+        async def publish() -> None:
+            with self._progress.busy(self._service):
+                if after:
+                    await asyncio.wait([after])
+                await self._dispatch(parcels)
+
+        publishing = asyncio.create_task(publish())
+        self._publishing.add(publishing)
+        publishing.add_done_callback(self._publishing.discard)
+        await asyncio.sleep(0)  # the task counts as under way from here on
+        return publishing
 
     async def commit(self, work: Transaction) -> Outcome:
         """As `transact`, without publishing: for whoever publishes in an order of its own, with `publish`."""
@@ -156,9 +173,6 @@ class Journal:
 
     async def publish(self, parcels: Sequence[Parcel]) -> None:
         """Publish committed parcels and mark them; tried until it succeeds."""
-        await self._dispatch_busily(parcels)
-
-    async def _dispatch_busily(self, parcels: Sequence[Parcel]) -> None:
         with self._progress.busy(self._service):
             await self._dispatch(parcels)
 

@@ -22,7 +22,7 @@ DEAD_LETTERS = Counter(
 )
 BATCH_SECONDS = Histogram(
     "aftercare_batch_seconds",
-    "Time from the arrival of a batch to its committed offsets.",
+    "Time from the arrival of a batch to its committed transaction.",
     ["service"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )

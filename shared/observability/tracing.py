@@ -43,9 +43,9 @@ def configure(service: str) -> None:
 @contextmanager
 def span(name: str, parent: str | None = None, **attributes: str | int) -> Iterator[None]:
     """Run a block in a span; `parent` is the `traceparent` of what caused it."""
-    context = _W3C.extract({"traceparent": parent}) if parent else None
     if not _recording:
-        trace_id = trace.get_current_span(context).get_span_context().trace_id or _IDS.generate_trace_id()
+        caused_by = int(parent[3:35], 16) if parent else trace.get_current_span().get_span_context().trace_id
+        trace_id = caused_by or _IDS.generate_trace_id()
         ids = trace.SpanContext(trace_id, _IDS.generate_span_id(), is_remote=False, trace_flags=_SAMPLED)
         token = attach(trace.set_span_in_context(trace.NonRecordingSpan(ids)))
         try:
@@ -53,12 +53,12 @@ def span(name: str, parent: str | None = None, **attributes: str | int) -> Itera
         finally:
             detach(token)
         return
+    context = _W3C.extract({"traceparent": parent}) if parent else None
     with _TRACER.start_as_current_span(name, context=context, attributes=attributes):
         yield
 
 
 def current() -> str | None:
     """The `traceparent` of the present span, to be carried by what it causes."""
-    carrier: dict[str, str] = {}
-    _W3C.inject(carrier)
-    return carrier.get("traceparent")
+    ids = trace.get_current_span().get_span_context()
+    return f"00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}" if ids.is_valid else None

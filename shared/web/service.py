@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 STUCK_SECONDS = 300.0
 """A batch that takes longer than this without waiting for a dependency means that the loop is stuck."""
+
+DRAIN_SECONDS = 5.0
 
 
 class Runtime:
@@ -121,11 +123,19 @@ class Runtime:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._drain()
             await self.broker.stop()
             await self.journal.close()
             await self.publisher.stop()
             await self.vault.close()
             self.client.close()
+
+    async def _drain(self) -> None:
+        """Let the batch under way be published and committed; a bus that is away is not waited for."""
+        if self.loop:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await self.loop.drain()
 
     def _start(self, tasks: Sequence[tuple[str, Callable[[], Awaitable[None]]]]) -> None:
         for name, work in tasks:
