@@ -5,7 +5,8 @@
 
 Both write for each event what an exactly-once effect needs: a seen-mark, a state document and an outgoing record, and
 mark that record once it is published. The first hop reads the company's topics and publishes one `case-classified`
-for each event; the second reads these as well, and publishes one `follow-up-planned` for each of them.
+for each event; the second reads these as well, keeps one follow-up for each of them, under the indexes that the
+scheduler's agenda has, and publishes one `follow-up-planned`. (The scheduler keeps nearly two items for each event.)
 
     python -m benchmarks.rivals bulk 1 SETTINGS
 """
@@ -25,6 +26,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
 from pymongo import InsertOne, ReplaceOne
 
+from services.scheduler.store import Store
 from shared.mongo.client import Database, connect, database
 from shared.settings import Settings
 
@@ -63,6 +65,13 @@ def _outgoing(record: ConsumerRecord) -> dict[str, Any]:
     }
 
 
+def _follow_up(record: ConsumerRecord) -> dict[str, Any]:
+    name = f"{record.topic} {record.partition} {record.offset}"
+    body = json.loads(record.value)
+    timer = {"slot": record.offset % 64, "next_at": datetime.now(UTC), "kind": "follow-up", "subject": name}
+    return {"_id": name, **timer, **body}
+
+
 async def _publish(records: Sequence[ConsumerRecord]) -> None:
     topic = _settings.topic(PUBLISHES[_hop])
     sent = [
@@ -82,6 +91,9 @@ async def _settle(records: Sequence[ConsumerRecord]) -> None:
             for state in map(_state, records)
         }
         await _db.state.bulk_write(list(states.values()), ordered=False, session=session)
+        if answered and _hop == 2:
+            follow_ups = [InsertOne(_follow_up(record)) for record in answered]
+            await _db.agenda.bulk_write(follow_ups, ordered=False, session=session)
         if answered:
             await _db.outbox.bulk_write(
                 [InsertOne(_outgoing(record)) for record in answered], ordered=False, session=session
@@ -130,8 +142,9 @@ async def main(way: str, hop: int, settings: Settings) -> None:
     global _producer, _db, _settings, _hop
     _settings, _hop = settings, hop
     _db = database(connect(settings), settings.database(f"rival-{hop}"))
-    for name in ("seen", "state", "outbox"):
+    for name in ("seen", "state", "outbox", "agenda"):
         await _db.create_collection(name)
+    await Store(_db).ensure_indexes()
     _producer = AIOKafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap_servers, acks="all", enable_idempotence=True, linger_ms=0
     )
