@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aftercare.engines import Engines
-from benchmarks import settle, timers
+from benchmarks import growth, settle, timers
 from tests.engines.clusters import real_engines
 
 WIDTH = 200
@@ -30,6 +30,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "timers": lambda out, engines, folder, given: timers.compare(
         out, engines, folder, timers.Sizes.of(given), given.only, given.repeat
+    ),
+    "growth": lambda out, engines, folder, given: growth.run(
+        out, engines, folder, given.cases, given.events, given.repeat
     ),
 }
 """Each has engines of its own that are new."""
@@ -52,4 +55,5 @@ if __name__ == "__main__":
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--repeat", type=int, default=3)
     timers.options(parser)
+    parser.add_argument("--cases", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     asyncio.run(main(parser.parse_args()))

@@ -166,20 +166,10 @@ async def measure(contender: Contender, engines: Engines, folder: Path) -> Usage
     load = list(closed_cases(contender.events // EVENTS_PER_CASE, datetime.now(UTC)))
     async with observer(Settings(**values)) as bus:
         await create_topics(bus.settings)
-        processes = [one for hop in contender.hops for one in contender.processes(values, folder, hop)]
-        async with running(processes):
-            await bus.shared_out(contender.hops, processes)
-            # They stand still until all the load is there: publishing it takes no time from them.
-            for process in processes:
-                process.hold()
-            await bus.publish(load)
-            if contender.prepared:
-                async with running(contender.processes(values, folder, contender.prepared)) as helpers:
-                    while await bus.committed(contender.prepared) < len(load):
-                        await _pause(helpers)
-            for process in processes:
-                process.go_on()
-            return await bus.settled(contender, processes)
+        try:
+            return await bus.measure(contender, values, load, folder)
+        finally:
+            await bus.remove()
 
 
 @asynccontextmanager
@@ -190,7 +180,9 @@ async def running(processes: Sequence[Process]) -> AsyncIterator[Sequence[Proces
         yield processes
     finally:
         for process in processes:
-            process.kill()
+            if process.running:
+                process.go_on()
+                process.stop(5)
 
 
 async def _pause(processes: Sequence[Process]) -> None:
@@ -214,6 +206,26 @@ class Observer:
             await publisher.publish(records[start : start + 2_000])
         await publisher.stop()
 
+    async def measure(
+        self, contender: Contender, values: Mapping[str, Any], load: Sequence[Outgoing], folder: Path
+    ) -> Usage:
+        """What it takes to settle the load. Raises RuntimeError when it does not come to an end."""
+        processes = [one for hop in contender.hops for one in contender.processes(values, folder, hop)]
+        async with running(processes):
+            await self.shared_out(contender.hops, processes)
+            # They stand still until all the load is there: publishing it takes no time from them.
+            for process in processes:
+                process.hold()
+            await self.publish(load)
+            if contender.prepared:
+                async with running(contender.processes(values, folder, contender.prepared)) as helpers:
+                    while await self.committed(contender.prepared) < len(load):
+                        await _pause(helpers)
+            before = await self.committed(contender.hops[0])
+            for process in processes:
+                process.go_on()
+            return await self._settled(contender, processes, before)
+
     async def shared_out(self, hops: Sequence[Hop], processes: Sequence[Process]) -> None:
         """Wait until every process has a share of the partitions. Raises RuntimeError if that takes too long."""
         deadline = time.monotonic() + STARTS_WITHIN_SECONDS
@@ -222,8 +234,8 @@ class Observer:
             if time.monotonic() > deadline:
                 raise RuntimeError("the partitions were not shared out in time")
 
-    async def settled(self, contender: Contender, processes: Sequence[Process]) -> Usage:
-        """Wait until all is settled. Raises RuntimeError if that takes too long."""
+    async def _settled(self, contender: Contender, processes: Sequence[Process], before: int) -> Usage:
+        """Wait until all is settled, from the first record that is committed after `before`."""
         first, *rest = contender.hops
         total = await self.ends(first)
         began: tuple[Sample, int] | None = None
@@ -233,7 +245,7 @@ class Observer:
             done = await self.committed(first)
             if began is None:
                 # What stood still for long has to join its group again.
-                if done and all([await self._shared_out(hop) for hop in contender.hops]):
+                if done > before and all([await self._shared_out(hop) for hop in contender.hops]):
                     began = (Sample.take(processes), done)
             elif done >= total and not any([await self._left(hop, contender, total) for hop in rest]):
                 events = (total - began[1]) / contender.records_per_event
@@ -243,6 +255,25 @@ class Observer:
                     )
                 return Usage.between(began[0], Sample.take(processes), events, processes)
         raise RuntimeError(f"{contender.name} settled {done} of {total} records in time")
+
+    async def remove(self) -> None:
+        """Remove the topics and databases, so that they do not slow the next run."""
+        mine = self.settings.topic("")
+        names = [name for name in await self._admin.list_topics() if name.startswith(mine)]
+        await self._admin.delete_topics(names)
+        mongo = connect(self.settings)
+        for name in await mongo.list_database_names():
+            if name.startswith(self.settings.namespace):
+                await mongo.drop_database(name)
+        mongo.close()
+
+    async def caught_up(self, hop: Hop) -> None:
+        """Wait until it has committed all that there is. Raises RuntimeError if that takes too long."""
+        deadline = time.monotonic() + SETTLES_WITHIN_SECONDS
+        while await self.committed(hop) < await self.ends(hop):
+            await asyncio.sleep(POLL_SECONDS)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{hop.service} did not catch up in time")
 
     async def _left(self, hop: Hop, contender: Contender, at_least: int) -> bool:
         """Whether a later hop has something left to read."""
@@ -288,7 +319,6 @@ class Observer:
 
 @asynccontextmanager
 async def observer(settings: Settings) -> AsyncIterator[Observer]:
-    """In the end it removes the topics and databases of the run, so that they do not slow the next."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
     reader = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers)
     await admin.start()
@@ -297,18 +327,7 @@ async def observer(settings: Settings) -> AsyncIterator[Observer]:
         yield Observer(settings, admin, reader)
     finally:
         await reader.stop()
-        await _remove(settings, admin)
         await admin.close()
-
-
-async def _remove(settings: Settings, admin: AIOKafkaAdminClient) -> None:
-    mine = settings.topic("")
-    await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(mine)])
-    mongo = connect(settings)
-    for name in await mongo.list_database_names():
-        if name.startswith(settings.namespace):
-            await mongo.drop_database(name)
-    mongo.close()
 
 
 async def run(out: Console, engines: Engines, folder: Path, events: int, repeat: int) -> None:
