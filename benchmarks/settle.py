@@ -28,6 +28,7 @@ from rich.table import Table
 from aftercare.engines import Engines, free_port
 from benchmarks.load import EVENTS_PER_CASE, closed_cases
 from benchmarks.settle_usage import Sample, Usage
+from benchmarks.timers_servers import Missing, rivals_python
 from shared.messaging.bus import Outgoing, Publisher, create_topics
 from shared.messaging.progress import Progress
 from shared.mongo.client import connect
@@ -36,9 +37,6 @@ from tests.engines.process import Process
 from tests.engines.services import production_settings, service
 
 COMPANY = ("session-completed", "case-closed")
-STREAMS = Path(".bench/venv/bin/python")
-"""Where the stream processors are installed: `benchmarks/requirements.txt`."""
-
 POLL_SECONDS = 0.1
 STARTS_WITHIN_SECONDS = 60.0
 SETTLES_WITHIN_SECONDS = 180.0
@@ -90,7 +88,7 @@ def _rival(way: str) -> Callable[[Mapping[str, Any], Path, Hop], Sequence[Proces
 def _stream(way: str) -> Callable[[Mapping[str, Any], Path, Hop], Sequence[Process]]:
     def processes(values: Mapping[str, Any], folder: Path, hop: Hop) -> Sequence[Process]:
         number = hop.service[-1]
-        command = [str(STREAMS), "-m", "benchmarks.streams", way, number]
+        command = [str(rivals_python()), "-m", "benchmarks.streams", way, number]
         command += [values["kafka_bootstrap_servers"], values["namespace"] + "."]
         return [Process(f"hop {number}", command, folder / f"{way}-{number}.log")]
 
@@ -340,7 +338,7 @@ async def run(out: Console, engines: Engines, folder: Path, events: int, repeat:
                 continue
             try:
                 usage = await measure(contender, engines, folder)
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, Missing) as error:
                 if not contender.optional:
                     raise
                 missing[contender.name] = str(error).strip().splitlines()[-1]
