@@ -1,6 +1,7 @@
 """`make bench`: every benchmark in one run, on Apache Kafka and MongoDB, as tables with ratios.
 
-python -m benchmarks [settle|timers|all] [--events 20000] [--repeat 3]
+python -m benchmarks [settle|timers|growth|all] [--events 20000] [--repeat 3]
+                     [--cases 10000 100000 1000000]
                      [--stored 1000000] [--due 100000] [--rivals-stored 100000] [--rivals-due 10000] [--only NAME]
 """
 
