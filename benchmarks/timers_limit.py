@@ -46,7 +46,8 @@ async def main() -> None:
     )
     await producer.start()
     while True:
-        found = db.timers.find({"next_at": {"$lte": datetime.now(UTC)}}).sort("next_at", 1).limit(BATCH)
+        time_has_come = {"next_at": {"$lte": datetime.now(UTC), "$type": "date"}}
+        found = db.timers.find(time_has_come).sort("next_at", 1).limit(BATCH)
         if due := await found.to_list(None):
             await _fire(db, producer, given, due)
         else:
