@@ -74,10 +74,10 @@ class Store:
         return view
 
     async def due(self, slots: Sequence[int], now: datetime, limit: int) -> list[dict[str, Any]]:
-        """Ids, subjects and clients of the items whose time has come, the earliest first."""
+        """Ids, kinds, subjects and clients of the items whose time has come, the earliest first."""
         # The type is said as in the partial index: else the planner does not take it, and reads the whole agenda.
         query = {"slot": {"$in": list(slots)}, "next_at": {"$lte": now, "$type": "date"}}
-        fields = {"subject": 1, "client_id": 1, "next_at": 1}
+        fields = {"kind": 1, "subject": 1, "client_id": 1}
         found = self.agenda.find(query, fields).sort("next_at", 1).limit(limit)
         return await found.to_list(None)
 

@@ -6,12 +6,14 @@ The events' ids are made of the item and its time, so firing again after a crash
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from bson import ObjectId
 
 from services.scheduler.domain import dates
 from services.scheduler.domain.agenda import AnyItem, Date, Duty, FollowUp, Reminder, name_of
@@ -33,8 +35,15 @@ log = structlog.get_logger(__name__)
 PUT_OFF = timedelta(hours=1)
 """How long an item waits that could not be fired."""
 
+LOOKS_AHEAD = 10
+"""How many batches one look finds. Each look steps over the index entries of what has fired meanwhile, which MongoDB
+keeps for minutes: one for every batch would take ever longer while many fire."""
+
 POLL_SECONDS = 5.0
 """How often a replica looks for timers that another replica's reactions set. Wall-clock time."""
+
+
+KINDS: dict[str, type[AnyItem]] = {"follow-up": FollowUp, "duty": Duty, "reminder": Reminder, "date": Date}
 
 
 class Timers:
@@ -80,10 +89,9 @@ class Timers:
         while True:
             self.wake.clear()
             with self._progress.busy("scheduler timers"):
+                while await self.fire_due():
+                    pass
                 next_at = await self._store.next_at(self._leases.mine)
-                while next_at and next_at <= self._clock.now():
-                    await self.fire_due()
-                    next_at = await self._store.next_at(self._leases.mine)
             await self._clock.wait_until(next_at, self.wake)
 
     async def poll(self) -> None:
@@ -93,29 +101,32 @@ class Timers:
             self.wake.set()
 
     async def fire_due(self) -> int:
-        """Fire one batch; returns how many items were due."""
-        now = self._clock.now()
-        due = await self._store.due(self._leases.mine, now, self._batch)
-        if due:
-
-            async def work(session: Session) -> Outcome:
-                return await self._fire(session, due, now)
-
-            _, publishing = await self._journal.transact_in_turn(work)
-            # One batch may be on its way to the bus while the next is decided: a slow bus slows us, not our memory.
-            before, self._publishing = self._publishing, publishing
-            if before:
-                await before
+        """Fire what one look finds, a batch after the other; returns how many items were due."""
+        due = await self._store.due(self._leases.mine, self._clock.now(), LOOKS_AHEAD * self._batch)
+        for start in range(0, len(due), self._batch):
+            await self._fire_batch(due[start : start + self._batch], self._clock.now())
         return len(due)
+
+    async def _fire_batch(self, due: Sequence[dict[str, Any]], now: datetime) -> None:
+        async def work(session: Session) -> Outcome:
+            return await self._fire(session, due, now)
+
+        _, publishing = await self._journal.transact_in_turn(work)
+        # One batch may be on its way to the bus while the next is decided: a slow bus slows us, not our memory.
+        before, self._publishing = self._publishing, publishing
+        if before:
+            await before
 
     async def _fire(self, session: Session, due: Sequence[dict[str, Any]], now: datetime) -> Outcome:
         outcome = Outcome(view=await self._store.around(session, due))
+        records: list[Outgoing] = []
+        fired: Counter[str] = Counter()
         for stored in due:
-            item = _find(outcome, stored["_id"])
+            item = outcome.view.get(KINDS[stored["kind"]], stored["_id"])
             if item is None or item.next_at is None or item.next_at > now:
                 continue  # another replica fired it, or what fired before has changed it
             try:
-                self._fire_one(outcome, item, item.next_at)
+                records += self._fire_one(outcome, item, item.next_at)
             except Exception:
                 # A defect of ours: the others fire all the same, and this one is tried again after a while.
                 log.exception("a timer failed", rule=item.rule, item=item.id)
@@ -123,11 +134,16 @@ class Timers:
                 put_off = item.model_copy(update={"next_at": now + PUT_OFF})
                 outcome.view.apply(Changes(puts=[put_off]))
                 continue
-            metrics.TIMERS_FIRED.labels(item.kind).inc()
+            fired[item.kind] += 1
             metrics.TIMER_LATENESS_SECONDS.observe((now - item.next_at).total_seconds())
+        for kind, count in fired.items():
+            metrics.TIMERS_FIRED.labels(kind).inc(count)
+        if records:
+            # One mark for all: what keeps a timer from firing twice is its item, which everybody who fires it writes.
+            outcome.entries.append(Entry(f"out timers {ObjectId()}", records))
         return outcome
 
-    def _fire_one(self, outcome: Outcome, item: AnyItem, at: datetime) -> None:
+    def _fire_one(self, outcome: Outcome, item: AnyItem, at: datetime) -> list[Outgoing]:
         name = f"timer {item.id} {write_time(at)} {item.fired}"
         with tracing.span(f"scheduler timer {item.rule}", **{"aftercare.subject": item.subject}):
             decision = Decision(outcome.view, self._regime, name, at)
@@ -135,13 +151,4 @@ class Timers:
             changes = decision.changes()
             trace = tracing.current()
         outcome.view.apply(changes)
-        records = [Outgoing.of(replace(event, traceparent=trace)) for event in changes.events]
-        outcome.entries.append(Entry(f"out {name}", records))
-
-
-def _find(outcome: Outcome, key: str) -> AnyItem | None:
-    for kind in (FollowUp, Duty, Reminder, Date):
-        found = outcome.view.get(kind, key)
-        if isinstance(found, FollowUp | Duty | Reminder | Date):
-            return found
-    return None
+        return [Outgoing.of(replace(event, traceparent=trace)) for event in changes.events]
