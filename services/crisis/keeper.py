@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -170,6 +171,7 @@ class Keeper:
         outcome.entries += entries
         if letters:
             outcome.additions["dead_letters"] = letters
+            outcome.counted.append(partial(self._dead_letters.count, letters))
         if fresh:
             outcome.additions["timeline"] = [
                 {"_id": line_key(merged.id, line), "incident_id": merged.id, "moment": line.model_dump()}

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -120,7 +121,7 @@ class Timers:
     async def _fire(self, session: Session, due: Sequence[dict[str, Any]], now: datetime) -> Outcome:
         outcome = Outcome(view=await self._store.around(session, due))
         records: list[Outgoing] = []
-        fired: Counter[str] = Counter()
+        fired: list[AnyItem] = []
         for stored in due:
             item = outcome.view.get(KINDS[stored["kind"]], stored["_id"])
             if item is None or item.next_at is None or item.next_at > now:
@@ -130,14 +131,12 @@ class Timers:
             except Exception:
                 # A defect of ours: the others fire all the same, and this one is tried again after a while.
                 log.exception("a timer failed", rule=item.rule, item=item.id)
-                metrics.TIMERS_FAILED.labels(item.kind).inc()
+                outcome.counted.append(metrics.TIMERS_FAILED.labels(item.kind).inc)
                 put_off = item.model_copy(update={"next_at": now + PUT_OFF})
                 outcome.view.apply(Changes(puts=[put_off]))
                 continue
-            fired[item.kind] += 1
-            metrics.TIMER_LATENESS_SECONDS.observe((now - item.next_at).total_seconds())
-        for kind, count in fired.items():
-            metrics.TIMERS_FIRED.labels(kind).inc(count)
+            fired.append(item)
+        outcome.counted.append(partial(_count, fired, now))
         if records:
             # One mark for all: what keeps a timer from firing twice is its item, which everybody who fires it writes.
             outcome.entries.append(Entry(f"out timers {ObjectId()}", records))
@@ -152,3 +151,11 @@ class Timers:
             trace = tracing.current()
         outcome.view.apply(changes)
         return [Outgoing.of(replace(event, traceparent=trace)) for event in changes.events]
+
+
+def _count(fired: Sequence[AnyItem], now: datetime) -> None:
+    for kind, count in Counter(item.kind for item in fired).items():
+        metrics.TIMERS_FIRED.labels(kind).inc(count)
+    for item in fired:
+        assert item.next_at
+        metrics.TIMER_LATENESS_SECONDS.observe((now - item.next_at).total_seconds())

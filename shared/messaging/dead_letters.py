@@ -54,6 +54,11 @@ class DeadLetters:
         letters = [await self._letter(key, *pair, now) for key, pair in found.items()]
         return letters, [self._entry(letter) for letter in letters]
 
+    def count(self, letters: Sequence[dict[str, Any]]) -> None:
+        """Count the letters, once they are stored."""
+        for letter in letters:
+            metrics.DEAD_LETTERS.labels(self.service, letter["origin"]["topic"], letter["reason"]).inc()
+
     def _id(self, record: ConsumerRecord) -> str:
         origin = f"{self.service}|{record.topic}|{record.partition}|{record.offset}|{record.timestamp}"
         return hashlib.sha256(origin.encode()).hexdigest()[:32]
@@ -61,7 +66,6 @@ class DeadLetters:
     async def _letter(
         self, key: str, record: ConsumerRecord, refusal: Refused, now: datetime
     ) -> dict[str, Any]:
-        metrics.DEAD_LETTERS.labels(self.service, record.topic, refusal.reason).inc()
         value = record.value or b""
         payload = {
             "key": (record.key or b"").hex(),

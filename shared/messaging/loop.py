@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -185,6 +186,7 @@ class ReactionLoop:
     ) -> Outcome:
         fresh, refused = await self._fresh(session, arrivals)
         outcome = Outcome(view=await self._reactions.read(session, [arrival.event for arrival in fresh]))
+        handled: Counter[str] = Counter()
         for arrival in fresh:
             event = arrival.event
             try:
@@ -206,12 +208,18 @@ class ReactionLoop:
                 outcome.clients.add(event.subject)
             outgoing = [Outgoing.of(replace(derived, traceparent=trace)) for derived in changes.events]
             outcome.entries.append(Entry(f"in {event.unique}", outgoing, arrival.digest))
-            metrics.EVENTS_HANDLED.labels(self.service, event.topic).inc()
+            handled[event.topic] += 1
+        outcome.counted.append(partial(self._count, handled))
         letters, entries = await self._dead_letters.of([*unreadable, *refused], now, session)
         if letters:
             outcome.additions["dead_letters"] = letters
+            outcome.counted.append(partial(self._dead_letters.count, letters))
             outcome.entries.extend(entries)
         return outcome
+
+    def _count(self, handled: Mapping[str, int]) -> None:
+        for topic, count in handled.items():
+            metrics.EVENTS_HANDLED.labels(self.service, topic).inc(count)
 
     async def _fresh(
         self, session: AsyncIOMotorClientSession, arrivals: Sequence[Arrival]

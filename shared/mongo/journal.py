@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -76,6 +77,8 @@ class Outcome:
     additions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     clients: set[str] = field(default_factory=set)
     """Of whom everything that is stored was decided upon, such as at a withdrawal of consent or an erasure."""
+    counted: list[Callable[[], None]] = field(default_factory=list)
+    """Metrics to be moved once the transaction stands: it may be tried several times."""
     parcels: list[Parcel] = field(default_factory=list)
     """What lies in the outbox once the transaction stands: filled in by the journal."""
 
@@ -190,11 +193,15 @@ class Journal:
     async def _until_it_stands(self, work: Transaction) -> Outcome:
         while True:
             try:
-                return await self._commit(work)
+                outcome = await self._commit(work)
             except OperationFailure as error:
                 # A duplicate: the entry was written meanwhile, and the next reading finds it.
                 if not (_is_duplicate(error) or error.has_error_label("TransientTransactionError")):
                     raise
+            else:
+                for count in outcome.counted:
+                    count()
+                return outcome
             await asyncio.sleep(random.uniform(0, 0.02))  # whoever was faster may need the moment
 
     async def _commit(self, work: Transaction) -> Outcome:
@@ -262,8 +269,8 @@ class Journal:
                 log.warning("publishing waits for the bus", service=self._service, error=type(error).__name__)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
-        for record in records:
-            metrics.EVENTS_PUBLISHED.labels(self._service, record.topic).inc()
+        for topic, count in Counter(record.topic for record in records).items():
+            metrics.EVENTS_PUBLISHED.labels(self._service, topic).inc(count)
         self._published += [parcel.id for parcel in parcels]
         if self._marking is None or self._marking.done():
             self._marking = asyncio.create_task(self._mark_soon())
