@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -114,6 +115,17 @@ class Keeper:
                     writer.close()
                     return
                 await asyncio.sleep(0.1)
+
+    async def ready(self, replicas: Sequence[str]) -> None:
+        """Wait until all of them reach bus and database and have partitions, all at the same time."""
+        for called in replicas:
+            await self.up(called)
+        async with asyncio.timeout(120), httpx.AsyncClient(timeout=30) as http:
+            while True:
+                answers = [await http.get(f"{self.address(called)}/readyz") for called in replicas]
+                if all(all(answer.json()["dependencies"].values()) for answer in answers):
+                    return
+                await asyncio.sleep(0.3)
 
     async def remove(self, called: str) -> int | None:
         """End a replica for good by SIGTERM; returns its exit code."""
@@ -292,7 +304,7 @@ class Run:
                     committed = await admin.list_consumer_group_offsets(self.topic(f"aftercare-{group}"))
                     topics = {self.topic(topic) for topic in read}
                     behind = {
-                        place: end - max(committed[place].offset if place in committed else 0, 0)
+                        place: max(end - max(committed[place].offset if place in committed else 0, 0), 0)
                         for place, end in ends.items()
                         if place.topic in topics
                     }
@@ -374,7 +386,7 @@ async def running(
     """Topics, databases and (`started` or not) services of one run; all of it is gone at the end."""
     await cluster.whole()
     settings = production_settings(
-        cluster.engines, namespace, kafka_partitions=PARTITIONS, batch_records=200, **own
+        cluster.engines, namespace, kafka_partitions=PARTITIONS, **{"batch_records": 200, **own}
     )
     shared = settings_class("intake")(**settings)
     folder = cluster.folder / namespace
