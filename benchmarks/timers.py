@@ -195,7 +195,7 @@ def contenders(sizes: Sizes) -> list[Contender]:
     kinds = list(timers_agenda.MAKERS)
     return [
         Contender("Aftercare", _ours(["reminder"]), *many),
-        Contender("mixed: Aftercare with reminders, duties, follow-ups", _ours(kinds), *many, kinds),
+        Contender("mixed kinds: Aftercare", _ours(kinds), *many, kinds),
         Contender("limit: bare claim, publish, mark", _limit, *many),
         Contender("Celery, Redis", _rival("celery_redis"), *few),
         Contender("dramatiq, Redis", _rival("dramatiq_redis"), *few),

@@ -17,7 +17,7 @@ from publishing import Publishing
 
 _publishing = Publishing(told())
 _redis = redis.Redis.from_url(told().redis)
-_broker = RedisBroker(url=told().redis)
+_broker = RedisBroker(url=told().redis)  # type: ignore[no-untyped-call]
 dramatiq.set_broker(_broker)
 
 
