@@ -28,10 +28,13 @@ kafka: .kafka/ready  ## Apache Kafka's jars, by Maven
 	mvn --quiet --batch-mode --file tests/engines/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.kafka
 	touch $@
 
-test-kafka: setup kafka  ## the tests that need engines, on Apache Kafka and a MongoDB replica set
+EVENTS ?= 20000
+SEED ?= 1
+
+test-kafka: setup kafka  ## the tests that need engines, on Apache Kafka and a MongoDB replica set; then things are broken
 	$(BIN)/python -m pytest tests/integration tests/e2e --kafka 1
 	$(BIN)/python -m pytest tests/integration/shared tests/integration/scheduler --kafka 3
-	$(BIN)/python -m pytest tests/failure
+	$(BIN)/python -m pytest tests/failure --events $(EVENTS) --seed $(SEED)
 
 bench: setup kafka  ## how fast, beside what: a table with ratios
 	$(BIN)/python -m benchmarks

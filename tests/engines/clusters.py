@@ -19,7 +19,8 @@ async def real_engines(brokers: int) -> AsyncIterator[Engines]:
     Raises EngineMissing.
     """
     with tempfile.TemporaryDirectory(prefix="aftercare-clusters-") as folder:
-        kafka = KafkaCluster(Path(folder) / "kafka", brokers)
+        # Nobody kills these brokers: one that is silent for a while has to wait for a busy machine.
+        kafka = KafkaCluster(Path(folder) / "kafka", brokers, lost_after_seconds=60)
         mongo = ReplicaSet(Path(folder) / "mongo", brokers)
         try:
             kafka.start()

@@ -37,8 +37,11 @@ class KafkaCluster:
         folders: Sequence[Path] | None = None,
         advertised: Sequence[int] | None = None,
         ports: Sequence[int] | None = None,
+        lost_after_seconds: int = 6,
     ) -> None:
         """`folders`: where each broker keeps its data; `advertised`: the ports that clients are told to call.
+
+        A broker that is silent for `lost_after_seconds` counts as lost, and others lead its partitions.
 
         Raises EngineMissing when Java or the jars are not there.
         """
@@ -52,6 +55,7 @@ class KafkaCluster:
         self._controllers = [free_port() for _ in range(brokers)]
         self._among_themselves = [free_port() for _ in range(brokers)]
         self._advertised = list(advertised or self.ports)
+        self._lost_after_seconds = lost_after_seconds
         self._folder = folder
         self._data = list(folders or (folder / f"data-{n}" for n in range(brokers)))
         self._id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -119,7 +123,7 @@ class KafkaCluster:
             "transaction.state.log.replication.factor": copies,
             "transaction.state.log.min.isr": needed,
             "group.initial.rebalance.delay.ms": 0,
-            "broker.session.timeout.ms": 6000,
+            "broker.session.timeout.ms": self._lost_after_seconds * 1_000,
             "replica.lag.time.max.ms": 10000,
         }
         path = self._folder / f"broker-{n}.properties"
