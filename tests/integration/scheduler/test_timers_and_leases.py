@@ -136,3 +136,25 @@ async def test_one_timer_that_fails_keeps_no_other_from_firing(
 
     assert [event.data.what for event in reminders] == ["follow-up-notice"]  # type: ignore[attr-defined]
     assert due == [first["_id"]] != [second["_id"]]
+
+
+async def test_what_is_due_is_found_by_its_index(stack: Start) -> None:
+    """However much lies on the agenda: the planner takes a partial index only where the query says its condition."""
+    async with stack("intake") as system:
+        db = system.db("intake")
+        store = Store(db)
+        await store.ensure_indexes()
+        now = at("2026-05-06 09:00")
+        far = [
+            {"_id": str(n), "slot": n % SLOTS, "kind": "reminder", "next_at": now + timedelta(days=n - 5)}
+            for n in range(1_000)
+        ]
+        await store.agenda.insert_many(far)
+        await db.command("profile", 2)
+        due = await store.due(range(SLOTS), now, 500)
+        await db.command("profile", 0)
+        looked = await db.get_collection("system.profile").find_one({"command.find": "agenda"})
+
+    assert [one["_id"] for one in due] == ["0", "1", "2", "3", "4", "5"]
+    assert looked
+    assert looked["docsExamined"] == len(due)
