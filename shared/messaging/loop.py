@@ -169,7 +169,7 @@ class ReactionLoop:
         arrivals.sort(key=lambda arrival: (arrival.event.time, _ORDER[arrival.event.topic]))
 
         async def work(session: AsyncIOMotorClientSession) -> Outcome:
-            return await self._decide(session, arrivals, refused, now)
+            return await self._decide(session, arrivals, refused)
 
         outcome, publishing = await self._journal.transact_in_turn(work)
         # Only new letters count: a batch that is read again after a restart does not stop us a second time.
@@ -182,10 +182,11 @@ class ReactionLoop:
         session: AsyncIOMotorClientSession,
         arrivals: Sequence[Arrival],
         unreadable: Sequence[tuple[ConsumerRecord, Refused]],
-        now: datetime,
     ) -> Outcome:
         fresh, refused = await self._fresh(session, arrivals)
         outcome = Outcome(view=await self._reactions.read(session, [arrival.event for arrival in fresh]))
+        # After the reading, at every try: whoever decides later on the same documents says so with a later time.
+        now = self._clock.now()
         handled: Counter[str] = Counter()
         for arrival in fresh:
             event = arrival.event

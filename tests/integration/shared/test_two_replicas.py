@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -68,7 +69,7 @@ def record(system: System, number: int, event: Event) -> ConsumerRecord:
 
 
 async def opened_while(system: System, event: Event) -> None:
-    """A replica opens a case; after it has read, and before it writes, another one settles `event`."""
+    """A replica opens a case; after it has read, and before it writes, another one settles `event`, a second later."""
     async with replica(system) as first, replica(system) as second:
         assert first.loop
         assert second.loop
@@ -77,6 +78,7 @@ async def opened_while(system: System, event: Event) -> None:
             first.loop.settle([record(system, 0, case_opened(time="2026-04-01 09:00"))])
         )
         await slow.has_read.wait()
+        system.clock.advance(system.clock.now() + timedelta(seconds=1))
         await second.loop.settle([record(system, 1, event)])
         slow.may_go_on.set()
         await opening
@@ -94,3 +96,12 @@ async def test_a_case_that_is_opened_while_consent_changes_knows_it(stack: Start
         await opened_while(system, consent_changed(purposes={"follow-up": allowed}))
         told = await system.events("case-classified")
     assert told[-1].data.consents.follow_up is allowed  # type: ignore[attr-defined]
+
+
+async def test_who_must_decide_again_says_so_with_the_time_of_that(stack: Start) -> None:
+    """Readers take the later word of two: it must be that of the one who committed later."""
+    async with stack("intake") as system:
+        began = system.clock.now()
+        await opened_while(system, consent_changed(purposes={"follow-up": False}))
+        told = await system.events("case-classified")
+    assert told[-1].time > began
