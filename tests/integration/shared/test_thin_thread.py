@@ -9,12 +9,12 @@ from tests.conftest import Start
 
 async def test_a_closed_case_is_planned_noticed_and_due(stack: Start) -> None:
     async with stack("intake", "scheduler", start="2026-03-02 18:00") as system:
-        story = Timeline().opened("2026-02-02").sessions(3, "2026-02-04").closed("2026-03-02 17:00")
+        story = Timeline().opened("2026-02-02").sessions(2, "2026-02-04").closed("2026-03-02 17:00")
 
         await system.publish(*story.events)
 
         classified = [event.data for event in await system.events("case-classified")]
-        assert [data.revision for data in classified if isinstance(data, CaseClassified)] == [1, 2, 3, 4, 5]
+        assert [data.revision for data in classified if isinstance(data, CaseClassified)] == [1, 2, 3, 4]
         assert isinstance(classified[-1], CaseClassified)
         assert classified[-1].case_class == "closed"
         planned = {
