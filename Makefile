@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo up test test-kafka kafka bench check format lock clean
+.PHONY: setup demo up test test-kafka test-on-kafka test-failure kafka bench check format lock clean
 
 setup: .venv/ready
 
@@ -31,9 +31,13 @@ kafka: .kafka/ready  ## Apache Kafka's jars, by Maven
 EVENTS ?= 20000
 SEED ?= 1
 
-test-kafka: setup kafka  ## the tests that need engines, on Apache Kafka and a MongoDB replica set; then things are broken
+test-kafka: test-on-kafka test-failure  ## the tests that need engines, on Apache Kafka; then things are broken
+
+test-on-kafka: setup kafka  ## on one broker and one MongoDB member, then on three
 	$(BIN)/python -m pytest tests/integration tests/e2e --kafka 1
 	$(BIN)/python -m pytest tests/integration/shared tests/integration/scheduler --kafka 3
+
+test-failure: setup kafka  ## three brokers, three members, and everything that can break is broken
 	$(BIN)/python -m pytest tests/failure --events $(EVENTS) --seed $(SEED)
 
 bench: setup kafka  ## how fast, beside what: a table with ratios
