@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Protocol
 
 import structlog
@@ -167,11 +166,7 @@ class Keeper:
         outcome = Outcome()
         outcome.entries += await self._seen_marks(session, fresh)
         outcome.entries += self._announcements(merged, fresh)
-        letters, entries = await self._dead_letters.of(self._enclosed(fresh), self._clock.now(), session)
-        outcome.entries += entries
-        if letters:
-            outcome.additions["dead_letters"] = letters
-            outcome.counted.append(partial(self._dead_letters.count, letters))
+        await self._dead_letters.add(outcome, self._enclosed(fresh), self._clock.now(), session)
         if fresh:
             outcome.additions["timeline"] = [
                 {"_id": line_key(merged.id, line), "incident_id": merged.id, "moment": line.model_dump()}

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from aiokafka import ConsumerRecord
@@ -20,7 +21,7 @@ from shared.contracts.topics import dead_letter_topic
 from shared.contracts.types import write_time
 from shared.messaging.bus import Outgoing
 from shared.mongo.encryption import Vault
-from shared.mongo.journal import Entry
+from shared.mongo.journal import Entry, Outcome
 from shared.observability import metrics
 
 OWNER = "dead-letters"
@@ -34,28 +35,31 @@ class DeadLetters:
         self.service = service
         self._vault = vault
 
-    async def of(
+    async def add(
         self,
+        outcome: Outcome,
         refused: Sequence[tuple[ConsumerRecord, Refused]],
         now: datetime,
         session: AsyncIOMotorClientSession,
-    ) -> tuple[list[dict[str, Any]], list[Entry]]:
-        """The documents to store and the journal entries that publish word of them; those stored before drop out."""
+    ) -> None:
+        """Let a transaction store the letters, publish word of them and count them; those stored before drop out."""
         found: dict[str, tuple[ConsumerRecord, Refused]] = {
             self._id(record): (record, refusal) for record, refusal in refused
         }
         if not found:
-            return [], []
+            return
         known = self._vault.db.get_collection("dead_letters").find(
             {"_id": {"$in": list(found)}}, {"_id": 1}, session=session
         )
         for stored in [stored async for stored in known]:
             del found[stored["_id"]]
         letters = [await self._letter(key, *pair, now) for key, pair in found.items()]
-        return letters, [self._entry(letter) for letter in letters]
+        if letters:
+            outcome.additions["dead_letters"] = letters
+            outcome.entries += [self._entry(letter) for letter in letters]
+            outcome.counted.append(partial(self._count, letters))
 
-    def count(self, letters: Sequence[dict[str, Any]]) -> None:
-        """Count the letters, once they are stored."""
+    def _count(self, letters: Sequence[dict[str, Any]]) -> None:
         for letter in letters:
             metrics.DEAD_LETTERS.labels(self.service, letter["origin"]["topic"], letter["reason"]).inc()
 

@@ -211,11 +211,7 @@ class ReactionLoop:
             outcome.entries.append(Entry(f"in {event.unique}", outgoing, arrival.digest))
             handled[event.topic] += 1
         outcome.counted.append(partial(self._count, handled))
-        letters, entries = await self._dead_letters.of([*unreadable, *refused], now, session)
-        if letters:
-            outcome.additions["dead_letters"] = letters
-            outcome.counted.append(partial(self._dead_letters.count, letters))
-            outcome.entries.extend(entries)
+        await self._dead_letters.add(outcome, [*unreadable, *refused], now, session)
         return outcome
 
     def _count(self, handled: Mapping[str, int]) -> None:
