@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.engines.process import Process
+from tests.engines.process import Process, memory_mib
 
 ENGINES = {"java": "Kafka", "mongod": "MongoDB"}
 """The engines by the names of their programs."""
@@ -67,15 +67,8 @@ class Usage:
             mongodb=engines["MongoDB"] / thousands,
             idle=idle / machine,
             elsewhere=max(machine - idle - ours - sum(engines.values()), 0.0) / machine,
-            peak={one.name: peak_mib(one.pid) for one in services},
+            peak={one.name: memory_mib(one.pid, "VmHWM") for one in services},
         )
-
-
-def peak_mib(pid: int) -> float:
-    """The most memory that a process held at once, MiB (`VmHWM`)."""
-    status = (_PROC / str(pid) / "status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
 
 
 def _fields(pid: str) -> tuple[str, list[str]]:

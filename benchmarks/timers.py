@@ -33,7 +33,7 @@ from shared.contracts.topics import TOPICS
 from shared.messaging.bus import create_topics
 from shared.mongo.client import connect, database
 from shared.settings import Settings
-from tests.engines.process import Process
+from tests.engines.process import Process, memory_mib
 from tests.engines.services import production_settings, service
 
 DAY_SECONDS = 86_400
@@ -262,7 +262,8 @@ async def _measured(
     await asyncio.sleep(at - time.time())
     few, many = (timers_agenda.firings(contender.kinds, lot.count) for lot in (alone, crowd))
     await _until(bus, up + few + many, processes, LONGEST_SECONDS)
-    memory = sum(map(_peak_memory, map(_family, (process.pid for process in processes))))
+    family = [pid for process in processes for pid in _family(process.pid)]
+    memory = sum(memory_mib(pid, "VmHWM") for pid in family)
     published = await bus.read()
     times = Counter(name for name, _, _ in published)
     quiet = sorted(stamp - due for _, due, stamp in published if alone.at <= due < at)
@@ -347,12 +348,6 @@ def _family(pid: int) -> list[int]:
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [one for child in children.read_text().split() for one in _family(int(child))]
     return found
-
-
-def _peak_memory(pids: Sequence[int]) -> float:
-    """The greatest resident set of each process, added up, in MiB (`VmHWM`)."""
-    lines = [line for pid in pids for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
-    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 # --- all runs -----------------------------------------------------------------------------------------------------

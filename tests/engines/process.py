@@ -79,3 +79,9 @@ class Process:
         if self._process.poll() is None:
             self._process.send_signal(number)
         return self._process.wait(seconds)
+
+
+def memory_mib(pid: int, figure: str) -> float:
+    """Resident memory of a process, MiB: `VmRSS` now, `VmHWM` at its peak; 0 of one that has ended. Linux only."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{figure}:")) / 1024

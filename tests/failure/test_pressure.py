@@ -28,6 +28,7 @@ from shared.web.auth import issue_token
 from tests.builders import crisis_flagged
 from tests.engines.kafka import KafkaCluster
 from tests.engines.mongo import ReplicaSet
+from tests.engines.process import memory_mib
 from tests.engines.proxy import Proxy
 from tests.failure.conftest import Begin, Networked, Told
 from tests.failure.proof import prove
@@ -63,15 +64,10 @@ class Memory:
     async def sample(self) -> None:
         while True:
             for called, process in self.keeper.replicas.items():
-                self.samples[called].append(resident(process.pid))
+                mib = memory_mib(process.pid, "VmRSS")
+                assert mib, f"{called} has ended"
+                self.samples[called].append(mib)
             await asyncio.sleep(1)
-
-
-def resident(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 async def test_a_slow_database_slows_and_fills_nothing(
