@@ -23,7 +23,7 @@ from rich.table import Table
 
 from aftercare.engines import Engines
 from benchmarks.growth_copies import Filled, Stock, fill, name, read
-from benchmarks.load import EVENTS_PER_CASE, closed_case, opening, session
+from benchmarks.load import EVENTS_PER_CASE, SESSIONS, TOPICS, closed_case, consent, session
 from benchmarks.settle import AFTERCARE, COSTS, Contender, Hop, contenders, costs, observer, peaks, running
 from benchmarks.settle_usage import Usage
 from shared.messaging.bus import Outgoing, create_topics
@@ -88,8 +88,8 @@ async def _stock(out: Console, engines: Engines, folder: Path, mongo: MongoClien
         await bus.publish(list(_careers(closed)))
         # The topics that every case passes: all that is left then are timers, which are waited for.
         hops = (
-            Hop("intake", ("case-opened", "session-completed", "case-closed", "consent-changed")),
-            Hop("scheduler", ("case-opened", "session-completed", "case-closed", "case-classified")),
+            Hop("intake", (*TOPICS, "consent-changed")),
+            Hop("scheduler", (*TOPICS, "case-classified")),
         )
         ours = _aftercare(0)
         async with running([one for hop in hops for one in ours.processes(values, folder, hop)]):
@@ -111,7 +111,7 @@ def _careers(closed: Mapping[str, datetime]) -> Iterator[Outgoing]:
     week = timedelta(days=7)
     for case, at in closed.items():
         began = at - EVENTS_PER_CASE * week
-        yield from opening(case, began)
+        yield consent(case, began)
         yield from closed_case(case, began, week)
 
 
@@ -143,7 +143,7 @@ async def _measure(stored: Stored, events: int, nth: int, folder: Path) -> Usage
     for _ in range(new):
         load += closed_case(os.urandom(8).hex(), now - timedelta(hours=6), timedelta(hours=1))
     for number in random.sample(range(stored.cases), min(new, stored.cases)):
-        late = session(name(number, stored.cases), EVENTS_PER_CASE + nth, now - timedelta(hours=2))
+        late = session(name(number, stored.cases), SESSIONS + 1 + nth, now - timedelta(hours=2))
         load.insert(random.randrange(len(load)), late)
     async with observer(Settings(**stored.values)) as bus:
         await create_topics(bus.settings)

@@ -1,4 +1,8 @@
-"""The load: closed cases of three sessions each, as company systems would publish them."""
+"""The load: cases that are opened, have two sessions and close, as company systems would publish them.
+
+The topics are read apart, so the closing may come before the sessions. Whatever comes first makes the same work: two
+sessions call for no follow-up (F38 asks after three), and the closing for two (F36).
+"""
 
 from __future__ import annotations
 
@@ -9,29 +13,48 @@ from typing import Any
 
 from shared.messaging.bus import Outgoing
 
-EVENTS_PER_CASE = 4
+SESSIONS = 2
+EVENTS_PER_CASE = SESSIONS + 2
+TOPICS = ("case-opened", "session-completed", "case-closed")
 
 
 def closed_cases(cases: int, now: datetime) -> Iterator[Outgoing]:
-    """Sessions and closings of the last hours: all follow-ups lie ahead, so that no timer fires meanwhile."""
+    """Cases of the last hours: all follow-ups lie ahead, so that no timer fires meanwhile."""
     began = now.replace(microsecond=0) - timedelta(hours=6)
     for number in range(cases):
         yield from closed_case(str(number), began, timedelta(hours=1))
 
 
 def closed_case(name: str, began: datetime, apart: timedelta) -> Iterator[Outgoing]:
-    """Three sessions and the closing of one case, so far apart."""
+    """One case from its opening to its closing, its events so far apart."""
     about = {"case_id": f"case-{name}", "client_id": f"client-{name}"}
-    for number in range(1, EVENTS_PER_CASE):
+    yield _record(
+        "case-opened",
+        f"{name}-opened",
+        began,
+        about,
+        counsellor_id="counsellor-1",
+        service="career-transition",
+        agreed_sessions=SESSIONS,
+        opened_at=began.isoformat(),
+        eligibility={
+            "age": 34,
+            "employment": "employed",
+            "acute_crisis": False,
+            "severe_illness": False,
+            "agreements_signed": True,
+        },
+    )
+    for number in range(1, SESSIONS + 1):
         yield session(name, number, began + number * apart)
-    closed = began + EVENTS_PER_CASE * apart
+    closed = began + (SESSIONS + 1) * apart
     yield _record(
         "case-closed",
         f"{name}-closed",
         closed,
         about,
         closed_at=closed.isoformat(),
-        sessions_completed=EVENTS_PER_CASE - 1,
+        sessions_completed=SESSIONS,
         outcome="as-expected",
     )
 
@@ -51,31 +74,13 @@ def session(name: str, number: int, ended: datetime) -> Outgoing:
     )
 
 
-def opening(name: str, at: datetime) -> Iterator[Outgoing]:
-    """A case is opened, and its client allows follow-ups."""
-    client = {"client_id": f"client-{name}"}
-    yield _record(
-        "case-opened",
-        f"{name}-opened",
-        at,
-        {"case_id": f"case-{name}", **client},
-        counsellor_id="counsellor-1",
-        service="workplace-adaptation",
-        agreed_sessions=EVENTS_PER_CASE - 1,
-        opened_at=at.isoformat(),
-        eligibility={
-            "age": 34,
-            "employment": "employed",
-            "acute_crisis": False,
-            "severe_illness": False,
-            "agreements_signed": True,
-        },
-    )
-    yield _record(
+def consent(name: str, at: datetime) -> Outgoing:
+    """A client allows follow-ups and scales."""
+    return _record(
         "consent-changed",
         f"{name}-consent",
         at,
-        client,
+        {"client_id": f"client-{name}"},
         changed_at=at.isoformat(),
         notice_version="2026-01",
         purposes={"follow-up": True, "scales": True},

@@ -26,12 +26,12 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
 from pymongo import InsertOne, ReplaceOne
 
+from benchmarks.load import TOPICS
 from services.scheduler.store import Store
 from shared.mongo.client import Database, connect, database
 from shared.settings import Settings
 
-COMPANY = ("session-completed", "case-closed")
-READS = {1: COMPANY, 2: (*COMPANY, "case-classified")}
+READS = {1: TOPICS, 2: (*TOPICS, "case-classified")}
 PUBLISHES = {1: "case-classified", 2: "follow-up-planned"}
 BATCH = 500
 

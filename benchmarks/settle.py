@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aftercare.engines import Engines, free_port
-from benchmarks.load import EVENTS_PER_CASE, closed_cases
+from benchmarks.load import EVENTS_PER_CASE, TOPICS, closed_cases
 from benchmarks.settle_usage import Sample, Usage
 from benchmarks.timers_servers import Missing, rivals_python
 from shared.messaging.bus import Outgoing, Publisher, create_topics
@@ -36,7 +36,6 @@ from shared.settings import Settings
 from tests.engines.process import Process
 from tests.engines.services import production_settings, service
 
-COMPANY = ("session-completed", "case-closed")
 POLL_SECONDS = 0.1
 STARTS_WITHIN_SECONDS = 60.0
 SETTLES_WITHIN_SECONDS = 180.0
@@ -96,7 +95,7 @@ def _stream(way: str) -> Callable[[Mapping[str, Any], Path, Hop], Sequence[Proce
 
 
 def _hops(first: str, second: str, replicas: int = 1) -> tuple[Hop, Hop]:
-    return Hop(first, COMPANY, replicas), Hop(second, ("case-classified",), replicas)
+    return Hop(first, TOPICS, replicas), Hop(second, ("case-classified",), replicas)
 
 
 AFTERCARE = "Aftercare"
@@ -147,8 +146,8 @@ def replicas(events: int) -> list[Contender]:
     exactly = "exactly once, in MongoDB and on the bus"
 
     def alone(name: str, number: int) -> Contender:
-        hop = Hop("scheduler", (*COMPANY, "case-classified"), number)
-        prepared = Hop("intake", COMPANY)
+        hop = Hop("scheduler", (*TOPICS, "case-classified"), number)
+        prepared = Hop("intake", TOPICS)
         return Contender(name, (hop,), _ours, events, exactly, prepared=prepared, records_per_event=2)
 
     return [

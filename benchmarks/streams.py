@@ -39,6 +39,29 @@ class SessionCompleted(Body):
         )
 
 
+class Eligibility(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    age: int
+    employment: str
+    acute_crisis: bool
+    severe_illness: bool
+    agreements_signed: bool
+
+
+class CaseOpened(Body):
+    counsellor_id: str
+    service: str
+    agreed_sessions: int
+    opened_at: datetime
+    eligibility: Eligibility
+
+    def classified(self) -> Classified:
+        return Classified(
+            case_id=self.case_id, client_id=self.client_id, cause="case-opened", at=self.opened_at
+        )
+
+
 class CaseClosed(Body):
     closed_at: datetime
     sessions_completed: int
@@ -59,7 +82,7 @@ class Planned(Body):
     scheduled_for: datetime
 
 
-def _classify(kind: type[SessionCompleted | CaseClosed]) -> Callable[[bytes], bytes]:
+def _classify(kind: type[CaseOpened | SessionCompleted | CaseClosed]) -> Callable[[bytes], bytes]:
     return lambda value: kind.model_validate_json(value).classified().model_dump_json().encode()
 
 
@@ -74,7 +97,11 @@ Mapping = Callable[[bytes], bytes]
 
 HOPS: dict[int, tuple[dict[str, Mapping], str]] = {
     1: (
-        {"session-completed": _classify(SessionCompleted), "case-closed": _classify(CaseClosed)},
+        {
+            "case-opened": _classify(CaseOpened),
+            "session-completed": _classify(SessionCompleted),
+            "case-closed": _classify(CaseClosed),
+        },
         "case-classified",
     ),
     2: ({"case-classified": _plan}, "follow-up-planned"),

@@ -69,7 +69,7 @@ def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock) -> APIRou
     async def get_case(case_id: str, _: Reader) -> JSONResponse:
         case = await _case(store, case_id)
         client = await store.client(case.client_id)
-        return JSONResponse(json.loads(domain.classified(case, client.current()).to_json()))
+        return JSONResponse(_classified(case, client))
 
     @router.get("/cases/{case_id}/file", summary="The de-identified case file; the read is recorded")
     async def get_file(case_id: str, who: Reader) -> CaseFile:
@@ -99,14 +99,7 @@ def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock) -> APIRou
     ) -> JSONResponse:
         cases = await store.page(_end_of_month(month, COMPANY_ZONE), after, limit)
         clients = await store.clients_by_id([case.client_id for case in cases])
-        items = [
-            json.loads(
-                domain.classified(
-                    case, clients.get(case.client_id, domain.Client(id=case.client_id)).current()
-                ).to_json()
-            )
-            for case in cases
-        ]
+        items = [_classified(case, clients.get(case.client_id)) for case in cases]
         return JSONResponse({"items": items, "next": cases[-1].id if len(cases) == limit else None})
 
     return router
@@ -128,6 +121,12 @@ def _answer_one(result: Result) -> JSONResponse:
 
 def _shown(result: Result) -> dict[str, Any]:
     return {name: value for name, value in asdict(result).items() if value is not None}
+
+
+def _classified(case: domain.Case, client: domain.Client | None) -> dict[str, Any]:
+    standing = domain.standing(case, client or domain.Client(id=case.client_id))
+    shown: dict[str, Any] = json.loads(domain.classified(case, standing).to_json())
+    return shown
 
 
 async def _case(store: Store, case_id: str) -> domain.Case:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from shared.contracts.envelope import Event, Refused
 from shared.contracts.events import (
@@ -25,7 +25,6 @@ from shared.contracts.events import (
     Consents,
     Service,
     SessionCompleted,
-    SessionEnd,
 )
 from shared.contracts.facts import Fact, holding
 from shared.contracts.types import EARLIEST
@@ -76,6 +75,10 @@ class Granted(Fact):
     allowed: bool
 
 
+UNTIL_TOLD: Mapping[str, bool] = Consents().model_dump(by_alias=True)
+"""What a client allows who has said nothing."""
+
+
 class Client(Document):
     """What a client allows, purpose by purpose."""
 
@@ -85,10 +88,9 @@ class Client(Document):
     erased: bool = False
     """The client was forgotten: what arrives late about the client is not taken."""
 
-    def current(self) -> Consents:
-        return Consents.model_validate(
-            {purpose: granted.allowed for purpose, granted in self.consents.items()}
-        )
+    def allows(self) -> dict[str, bool]:
+        """The client's consents as they now stand, every purpose named."""
+        return UNTIL_TOLD | {purpose: granted.allowed for purpose, granted in self.consents.items()}
 
 
 class Case(Document):
@@ -217,34 +219,36 @@ def case_class(case: Case) -> CaseClass:
     return "in-counselling" if len(case.sessions) >= IN_COUNSELLING_FROM else "new"
 
 
-def classified(case: Case, consents: Consents) -> CaseClassified:
-    """The case as it now stands, whole. An ending that was undone stays told: it is still a fact."""
+def standing(case: Case, client: Client) -> dict[str, Any]:
+    """How the case stands, whole: all that is said of it but when and why. An ending that was undone stays told: it is
+    still a fact."""
     opening = case.opening
+    return {
+        "case_class": case_class(case),
+        "status": status(case),
+        "session_ends": tuple(
+            {"session_no": session.session_no, "ended_at": session.ended_at}
+            for session in case.sessions_by_end()
+        ),
+        "attention": attention(case),
+        "service": opening.service if opening else None,
+        "counsellor_id": opening.counsellor_id if opening else None,
+        "enterprise_id": opening.enterprise_id if opening else None,
+        "agreed_sessions": opening.agreed_sessions if opening else None,
+        "opened_at": opening.opened_at if opening else None,
+        "closed_at": case.closing.closed_at if case.closing else None,
+        "dropped_at": case.dropping.dropped_at if case.dropping else None,
+        "consents": client.allows(),
+    }
+
+
+def classified(case: Case, stands: Mapping[str, Any]) -> CaseClassified:
+    """What is told of a case that stands so."""
     return CaseClassified(
         case_id=case.id,
         client_id=case.client_id,
         revision=max(case.revision, 1),
-        case_class=case_class(case),
-        status=status(case),
-        session_ends=tuple(
-            SessionEnd(session_no=session.session_no, ended_at=session.ended_at)
-            for session in case.sessions_by_end()
-        ),
-        attention=attention(case),
-        service=opening.service if opening else None,
-        counsellor_id=opening.counsellor_id if opening else None,
-        enterprise_id=opening.enterprise_id if opening else None,
-        agreed_sessions=opening.agreed_sessions if opening else None,
-        opened_at=opening.opened_at if opening else None,
-        closed_at=case.closing.closed_at if case.closing else None,
-        dropped_at=case.dropping.dropped_at if case.dropping else None,
-        consents=consents,
         as_of=case.classified_at or EARLIEST,
         cause=case.cause or "case-opened",
+        **stands,
     )
-
-
-def says_the_same(one: CaseClassified, other: CaseClassified) -> bool:
-    """Whether two statements differ in nothing but when and why they were made."""
-    aside = {"revision", "as_of", "cause"}
-    return one.model_dump(exclude=aside) == other.model_dump(exclude=aside)

@@ -95,11 +95,7 @@ class Ingress:
                 digest = event.digest()
                 if keys[index] not in seen:
                     seen[keys[index]] = digest
-                    headers = [*event.headers(), *([("traceparent", trace.encode())] if trace else [])]
-                    record = Outgoing(
-                        event.topic, event.subject.encode(), event.data.to_json(), tuple(headers)
-                    )
-                    outcome.entries.append(Entry(keys[index], [record], digest))
+                    outcome.entries.append(Entry(keys[index], [Outgoing.of(event, trace)], digest))
                 elif seen[keys[index]] != digest:
                     refusal = Refused(
                         "id-reused", "id", "an event with this source and id said something else"

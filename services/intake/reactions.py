@@ -66,13 +66,13 @@ def _said_anew(
     before: Case, after: Case, client_before: Client, client: Client, event: Event, now: datetime
 ) -> Changes:
     """The case stored, and told to everyone if it stands otherwise than before."""
-    said = domain.classified(before, client_before.current())
-    if before.revision and domain.says_the_same(said, domain.classified(after, client.current())):
+    stands = domain.standing(after, client)
+    if before.revision and domain.standing(before, client_before) == stands:
         return Changes(puts=[after])
     told = after.model_copy(
         update={"revision": before.revision + 1, "classified_at": now, "cause": event.topic}
     )
-    classified = domain.classified(told, client.current())
+    classified = domain.classified(told, stands)
     return Changes(
         puts=[told], events=[derive(event.unique, SOURCE, classified, time=now, topic="case-classified")]
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -150,7 +149,7 @@ class Timers:
             changes = decision.changes()
             trace = tracing.current()
         outcome.view.apply(changes)
-        return [Outgoing.of(replace(event, traceparent=trace)) for event in changes.events]
+        return [Outgoing.of(event, trace) for event in changes.events]
 
 
 def _count(fired: Sequence[AnyItem], now: datetime) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import httpx
@@ -124,5 +123,5 @@ def written(view: View, changes: Changes, name: str, events: Sequence[Event]) ->
     """What a command writes: the changes, and one journal entry `out <name>` with what is said about them."""
     view.apply(changes)
     trace = tracing.current()
-    outgoing = [Outgoing.of(replace(event, traceparent=trace)) for event in events]
+    outgoing = [Outgoing.of(event, trace) for event in events]
     return Outcome(entries=[Entry(f"out {name}", outgoing)] if events else [], view=view)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal
@@ -98,8 +98,8 @@ class Event:
         said = f"{self.type} {write_time(self.time)} ".encode() + self.data.to_json()
         return hashlib.sha256(said).hexdigest()
 
-    def headers(self) -> list[tuple[str, bytes]]:
-        """The Kafka headers of binary mode."""
+    def headers(self, traceparent: str | None = None) -> list[tuple[str, bytes]]:
+        """The Kafka headers of binary mode; `traceparent` if it carries none of its own."""
         pairs = {
             "ce_specversion": "1.0",
             "ce_id": self.id,
@@ -109,8 +109,8 @@ class Event:
             "ce_subject": self.subject,
             "content-type": "application/json",
         }
-        if self.traceparent:
-            pairs["traceparent"] = self.traceparent
+        if traceparent := self.traceparent or traceparent:
+            pairs["traceparent"] = traceparent
         return [(name, value.encode()) for name, value in pairs.items()]
 
     def structured(self) -> dict[str, Any]:
@@ -159,10 +159,10 @@ def parse_record(
             traceparent = _traceparent(raw)
         elif name != attribute and attribute in _ATTRIBUTES:
             attributes[attribute] = _text(name, raw)
-    event = _parse(attributes, value or b"", now)
+    event = _parse(attributes, value or b"", now, traceparent)
     if event.topic != topic:
         raise Refused("wrong-topic", "type", f"this type belongs on the topic {event.topic}")
-    return replace(event, traceparent=traceparent)
+    return event
 
 
 def _text(name: str, raw: bytes | None) -> str:
@@ -200,7 +200,9 @@ def _body(data: Any) -> bytes:
         raise Refused("malformed", "data", "the body is nested too deeply or is not JSON") from None
 
 
-def _parse(attributes: Mapping[str, str], body: bytes, now: datetime) -> Event:
+def _parse(
+    attributes: Mapping[str, str], body: bytes, now: datetime, traceparent: str | None = None
+) -> Event:
     if len(body) > MAX_BODY_BYTES:
         raise Refused("too-large", "data", f"the body is over {MAX_BODY_BYTES} bytes")
     for name in _REQUIRED:
@@ -219,7 +221,9 @@ def _parse(attributes: Mapping[str, str], body: bytes, now: datetime) -> Event:
     subject = str(getattr(data, topic.subject))
     if attributes.get("subject", subject) != subject:
         raise Refused("invalid-attribute", "subject", f"it must be equal to the body's {topic.subject}")
-    return Event(attributes["id"], attributes["source"], topic.name, time, subject, data, version)
+    return Event(
+        attributes["id"], attributes["source"], topic.name, time, subject, data, version, traceparent
+    )
 
 
 def _declared(event_type: str) -> tuple[Topic, int]:

@@ -40,8 +40,10 @@ class Outgoing:
     headers: tuple[tuple[str, bytes], ...]
 
     @classmethod
-    def of(cls, event: Event) -> Outgoing:
-        return cls(event.topic, event.subject.encode(), event.data.to_json(), tuple(event.headers()))
+    def of(cls, event: Event, traceparent: str | None = None) -> Outgoing:
+        """The event as a record, caused in the trace of `traceparent`."""
+        headers = tuple(event.headers(traceparent))
+        return cls(event.topic, event.subject.encode(), event.data.to_json(), headers)
 
 
 def connection(settings: Settings) -> dict[str, Any]:

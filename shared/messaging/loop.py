@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -207,7 +207,7 @@ class ReactionLoop:
             outcome.view.apply(changes)
             if TOPICS[event.topic].subject == "client_id":
                 outcome.clients.add(event.subject)
-            outgoing = [Outgoing.of(replace(derived, traceparent=trace)) for derived in changes.events]
+            outgoing = [Outgoing.of(derived, trace) for derived in changes.events]
             outcome.entries.append(Entry(f"in {event.unique}", outgoing, arrival.digest))
             handled[event.topic] += 1
         outcome.counted.append(partial(self._count, handled))

@@ -98,7 +98,7 @@ def test_sessions_are_told_in_the_order_in_which_they_ended() -> None:
         session_completed(session_no=2, ended_at="2026-03-02"),
         session_completed(session_no=1, ended_at="2026-03-09"),
     )
-    told = domain.classified(case, Client(id="client-1").current())
+    told = domain.classified(case, domain.standing(case, Client(id="client-1")))
 
     assert [end.session_no for end in told.session_ends] == [2, 1]
 
@@ -130,7 +130,7 @@ class TestConsents:
         return client
 
     def test_until_a_client_says_otherwise_follow_up_is_allowed_and_nothing_else(self) -> None:
-        assert Client(id="client-1").current().model_dump(by_alias=True) == {
+        assert Client(id="client-1").allows() == {
             "follow-up": True,
             "scales": False,
             "recording": False,
@@ -144,7 +144,7 @@ class TestConsents:
             consent_changed(changed_at="2026-04-03", purposes={"follow-up": True, "scales": False}),
         ]
         for order in itertools.permutations(words):
-            assert self.client(*order).current().model_dump(by_alias=True) == {
+            assert self.client(*order).allows() == {
                 "follow-up": True,
                 "scales": False,
                 "recording": True,
@@ -153,8 +153,8 @@ class TestConsents:
 
 
 def test_nothing_new_is_told_of_a_fact_that_changes_nothing() -> None:
-    consents = Client(id="client-1").current()
+    client = Client(id="client-1")
     before = ledger(case_closed(closed_at="2026-04-02"))
     after = domain.record(before, case_closed(closed_at="2026-04-01"))
 
-    assert domain.says_the_same(domain.classified(before, consents), domain.classified(after, consents))
+    assert domain.standing(before, client) == domain.standing(after, client)
