@@ -88,3 +88,4 @@ class _Server(uvicorn.Server):
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 50)

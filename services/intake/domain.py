@@ -75,7 +75,7 @@ class Granted(Fact):
     allowed: bool
 
 
-UNTIL_TOLD: Mapping[str, bool] = Consents().model_dump(by_alias=True)
+UNTIL_TOLD: dict[str, bool] = Consents().model_dump(by_alias=True)
 """What a client allows who has said nothing."""
 
 

@@ -30,7 +30,7 @@ class IntakeReactions:
         match event.data:
             case ClientErased(client_id=client_id):
                 return _erase(view, client_id)
-            case data if _client(view, _client_of(event)).erased:
+            case _ if (known := view.get(Client, _client_of(event))) and known.erased:
                 return Changes()  # too late: the client has been forgotten
             case ConsentChanged() as data:
                 return _consent(view, event, data, now)

@@ -120,12 +120,13 @@ class Decision:
                 self._conducted(data)
             case _:
                 pass
-        if not self._client(getattr(event.data, "client_id", None)).gone:
+        client_id = getattr(event.data, "client_id", None)
+        if client_id is None or not self._gone_already(client_id):
             self.happened(event.topic, event.data, event.time)
 
     def _classified(self, data: CaseClassified) -> None:
         known = self.view.get(KnownCase, data.case_id)
-        if (known and known.revision >= data.revision) or self._client(data.client_id).gone == "erased":
+        if (known and known.revision >= data.revision) or self._gone_already(data.client_id) == "erased":
             return
         self._put(
             KnownCase(id=data.case_id, revision=data.revision, client_id=data.client_id, body=data.to_json())
@@ -293,8 +294,7 @@ class Decision:
         self._escalate(item, rule.escalate_to, late, "late", rule.urgency)
 
     def _fire_reminder(self, item: Reminder) -> None:
-        client = self._client(item.client_id)
-        if item.to == "client" and client.open_incidents:
+        if item.to == "client" and item.client_id and self._client(item.client_id).open_incidents:
             self._put(item.model_copy(update={"state": "held", "next_at": None}))
             return
         if item.pointless_from and item.pointless_from <= self.now:
@@ -442,13 +442,16 @@ class Decision:
     def _put(self, document: Document) -> None:
         self._puts[f"{document.collection} {document.id}"] = document
 
-    def _client(self, client_id: str | None) -> KnownClient:
-        if client_id is None:
-            return KnownClient(id="")
+    def _client(self, client_id: str) -> KnownClient:
+        return self._known_client(client_id) or KnownClient(id=client_id)
+
+    def _known_client(self, client_id: str) -> KnownClient | None:
         put = self._puts.get(f"clients {client_id}")
-        if isinstance(put, KnownClient):
-            return put
-        return self.view.get(KnownClient, client_id) or KnownClient(id=client_id)
+        return put if isinstance(put, KnownClient) else self.view.get(KnownClient, client_id)
+
+    def _gone_already(self, client_id: str) -> str | None:
+        known = self._known_client(client_id)
+        return known.gone if known else None
 
     def _duty(self, key: str) -> Duty | None:
         put = self._puts.get(f"agenda {key}")

@@ -6,6 +6,7 @@ The events' ids are made of the item and its time, so firing again after a crash
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ from shared.messaging.bus import Outgoing
 from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes
-from shared.mongo.journal import Entry, Journal, Outcome
+from shared.mongo.journal import Entry, Journal, Outcome, Transaction
 from shared.observability import metrics, tracing
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,9 @@ PUT_OFF = timedelta(hours=1)
 LOOKS_AHEAD = 10
 """How many batches one look finds. Each look steps over the index entries of what has fired meanwhile, which MongoDB
 keeps for minutes: one for every batch would take ever longer while many fire."""
+
+LANES = 2
+"""How many batches are under way together: while the database works on one, we decide on the other."""
 
 POLL_SECONDS = 5.0
 """How often a replica looks for timers that another replica's reactions set. Wall-clock time."""
@@ -101,17 +105,20 @@ class Timers:
             self.wake.set()
 
     async def fire_due(self) -> int:
-        """Fire what one look finds, a batch after the other; returns how many items were due."""
+        """Fire what one look finds, some batches at a time; returns how many items were due."""
         due = await self._store.due(self._leases.mine, self._clock.now(), LOOKS_AHEAD * self._batch)
-        for start in range(0, len(due), self._batch):
-            await self._fire_batch(due[start : start + self._batch], self._clock.now())
+        # What is about one subject stays in one lane, and so in its order.
+        lanes = [[one for one in due if _lane(one["subject"]) == lane] for lane in range(LANES)]
+        for start in range(0, max(map(len, lanes)), self._batch):
+            batches = [lane[start : start + self._batch] for lane in lanes]
+            await self._fire_together([batch for batch in batches if batch], self._clock.now())
         return len(due)
 
-    async def _fire_batch(self, due: Sequence[dict[str, Any]], now: datetime) -> None:
-        async def work(session: Session) -> Outcome:
-            return await self._fire(session, due, now)
+    async def _fire_together(self, batches: Sequence[Sequence[dict[str, Any]]], now: datetime) -> None:
+        def work(batch: Sequence[dict[str, Any]]) -> Transaction:
+            return lambda session: self._fire(session, batch, now)
 
-        _, publishing = await self._journal.transact_in_turn(work)
+        _, publishing = await self._journal.transact_in_turn(*map(work, batches))
         # One batch may be on its way to the bus while the next is decided: a slow bus slows us, not our memory.
         before, self._publishing = self._publishing, publishing
         if before:
@@ -150,6 +157,10 @@ class Timers:
             trace = tracing.current()
         outcome.view.apply(changes)
         return [Outgoing.of(event, trace) for event in changes.events]
+
+
+def _lane(subject: str) -> int:
+    return zlib.crc32(subject.encode()) % LANES
 
 
 def _count(fired: Sequence[AnyItem], now: datetime) -> None:

@@ -171,7 +171,7 @@ class ReactionLoop:
         async def work(session: AsyncIOMotorClientSession) -> Outcome:
             return await self._decide(session, arrivals, refused)
 
-        outcome, publishing = await self._journal.transact_in_turn(work)
+        (outcome,), publishing = await self._journal.transact_in_turn(work)
         # Only new letters count: a batch that is read again after a restart does not stop us a second time.
         letters = len(outcome.additions.get("dead_letters", ()))
         self._recent.extend([True] * letters + [False] * (len(records) - letters))

@@ -144,15 +144,26 @@ class Journal:
             outcome = await self._until_it_stands(work)
             return outcome, await self._publish_soon(outcome.parcels)
 
-    async def transact_in_turn(self, work: Transaction) -> tuple[Outcome, asyncio.Task[None]]:
+    async def transact_in_turn(self, *works: Transaction) -> tuple[list[Outcome], asyncio.Task[None]]:
         """As `transact_then_publish`, one after the other: for the loop and the timers of a process, which write the
         same documents. So they never get in each other's way, and what they say goes out in the order of the
-        commits, while the next transaction is already under way."""
+        commits, while the next transaction is already under way.
+
+        Several works are for what concerns different subjects: they are under way together, in one turn. Where one
+        fails, what the others say is published all the same before its error is raised.
+        """
         async with self._turn:
             with self._progress.busy(self._service):
-                outcome = await self._until_it_stands(work)
-                self._last = await self._publish_soon(outcome.parcels, self._last)
-                return outcome, self._last
+                ended = await asyncio.gather(
+                    *(self._until_it_stands(work) for work in works), return_exceptions=True
+                )
+                outcomes = [outcome for outcome in ended if isinstance(outcome, Outcome)]
+                parcels = [parcel for outcome in outcomes for parcel in outcome.parcels]
+                self._last = await self._publish_soon(parcels, self._last)
+                for failure in ended:
+                    if isinstance(failure, BaseException):
+                        raise failure
+                return outcomes, self._last
 
     async def _publish_soon(
         self, parcels: Sequence[Parcel], after: asyncio.Task[None] | None = None

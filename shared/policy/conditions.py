@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Self
 
 from pydantic import BaseModel, model_validator
@@ -69,10 +70,14 @@ def field_of(event_data: Mapping[str, Any] | BaseModel, path: str) -> Any:
 
 
 def _attribute(model: BaseModel, wire_name: str) -> Any:
-    for name, field in type(model).model_fields.items():
-        if wire_name == (field.alias or name):
-            return getattr(model, name)
-    return None
+    name = _attributes(type(model)).get(wire_name)
+    return getattr(model, name) if name else None
+
+
+@cache
+def _attributes(kind: type[BaseModel]) -> Mapping[str, str]:
+    """The names of a model's fields on the wire, and in Python."""
+    return {field.alias or name: name for name, field in kind.model_fields.items()}
 
 
 def _number(event_data: Mapping[str, Any] | BaseModel, path: str) -> float:
