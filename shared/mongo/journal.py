@@ -190,6 +190,11 @@ class Journal:
         with self._progress.busy(self._service):
             await self._dispatch(parcels)
 
+    async def drain(self) -> None:
+        """Wait for what is being published."""
+        while self._publishing:
+            await asyncio.wait(self._publishing)
+
     async def close(self) -> None:
         """Leave what is still being published to the relay of the next start."""
         under_way = [*self._publishing, *([self._marking] if self._marking else [])]

@@ -131,11 +131,12 @@ class Runtime:
             self.client.close()
 
     async def _drain(self) -> None:
-        """Let the batch under way be published and committed; a bus that is away is not waited for."""
-        if self.loop:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_SECONDS):
+        """Let what is under way be published and committed; a bus that is away is not waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                if self.loop:
                     await self.loop.drain()
+                await self.journal.drain()
 
     def _start(self, tasks: Sequence[tuple[str, Callable[[], Awaitable[None]]]]) -> None:
         for name, work in tasks:
