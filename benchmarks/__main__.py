@@ -1,6 +1,6 @@
 """`make bench`: every benchmark in one run, on Apache Kafka and MongoDB, as tables with ratios.
 
-python -m benchmarks [settle|timers|growth|all] [--events 20000] [--repeat 3]
+python -m benchmarks [settle|timers|growth|capacity|all] [--events 20000] [--repeat 3]
                      [--cases 10000 100000 1000000]
                      [--stored 1000000] [--due 100000] [--rivals-stored 100000] [--rivals-due 10000] [--only NAME]
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aftercare.engines import Engines
-from benchmarks import growth, settle, timers
+from benchmarks import capacity, growth, settle, timers
 from tests.engines.clusters import real_engines
 
 WIDTH = 200
@@ -34,6 +34,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "growth": lambda out, engines, folder, given: growth.run(
         out, engines, folder, given.cases, given.events, given.repeat
+    ),
+    "capacity": lambda out, engines, folder, given: capacity.run(
+        out, engines, folder, given.counted, capacity.Rates(given.events_a_second, given.timers_a_second)
     ),
 }
 """Each has engines of its own that are new."""
@@ -57,4 +60,7 @@ if __name__ == "__main__":
     parser.add_argument("--repeat", type=int, default=3)
     timers.options(parser)
     parser.add_argument("--cases", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--counted", type=int, default=5_000, help="cases whose bytes `capacity` counts")
+    parser.add_argument("--events-a-second", type=float, default=1_900, help="as `settle` has measured")
+    parser.add_argument("--timers-a-second", type=float, default=6_000, help="as `timers` has measured")
     asyncio.run(main(parser.parse_args()))
