@@ -31,5 +31,5 @@ def build(settings: SchedulerSettings, clock: Clock, progress: Progress) -> Fast
     runtime.run("timers", timers.run)
     runtime.run("timer poll", timers.poll)
     app = create_app(runtime, "Aftercare scheduler")
-    app.include_router(routes(store, runtime.journal, clock))
+    app.include_router(routes(store, runtime.journal, clock, regime.policy))
     return app

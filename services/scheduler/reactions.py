@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from services.scheduler.domain import consent, dates, duties, reminders
+from services.scheduler.domain import consent, dates, duties, plans, reminders
 from services.scheduler.domain.agenda import (
     AnyItem,
     Date,
@@ -30,6 +30,7 @@ from services.scheduler.domain.planning import (
     wanted_after_incident,
     wanted_for_case,
 )
+from services.scheduler.domain.plans import Plan
 from services.scheduler.store import Store
 from shared.contracts.envelope import Event, derive
 from shared.contracts.events import (
@@ -118,6 +119,8 @@ class Decision:
                 self._recorded(data)
             case MilestoneReached(milestone="follow-up-conducted") as data:
                 self._conducted(data)
+            case MilestoneReached() as data:
+                self._planned_month(data, event)
             case _:
                 pass
         client_id = getattr(event.data, "client_id", None)
@@ -251,6 +254,12 @@ class Decision:
         self._put(follow_up.model_copy(update=update))
         self._ended(follow_up, duties_too=False)
 
+    def _planned_month(self, data: MilestoneReached, event: Event) -> None:
+        """The manager has approved or returned a month's plan, or signed what amends it (F45)."""
+        plan = plans.told(self.view.get(Plan, data.subject), event, data)
+        if plan:
+            self._put(plan)
+
     # --- timers ---------------------------------------------------------------------------------------------
 
     def fire(self, item: AnyItem) -> None:
@@ -319,6 +328,8 @@ class Decision:
         rule = self.regime.policy.calendar_rule(item.rule)
         due = CalendarDue(rule=item.rule, clause=item.clause, month=item.month, due_at=item.due_at)
         self._put(dates.next_date(rule, item.due_at, self.regime))
+        if rule.what == "plan":
+            self._put(plans.drafted(self.view.get(Plan, item.month), item.month, self.now))
         self._publish("calendar-due", due)
         self.happened("calendar-due", due, self.now)
 
@@ -348,6 +359,7 @@ class Decision:
         self._put(item)
         if change.change is None:
             return
+        plan = self.view.get(Plan, plans.month_of(item.scheduled_for, self.regime.policy))
         planned = FollowUpPlanned.model_validate(
             {
                 "follow_up_id": item.id,
@@ -362,6 +374,7 @@ class Decision:
                 "complete_by": item.complete_by,
                 "forms": item.forms,
                 "provisional": item.provisional,
+                "amends_plan": plans.amends(item, plan, self.now),
             }
         )
         self._publish("follow-up-planned", planned)

@@ -1,4 +1,4 @@
-"""The collections of the scheduler: `agenda`, `cases`, `clients`, `leases`, `replicas`."""
+"""The collections of the scheduler: `agenda`, `cases`, `clients`, `plans`, `leases`, `replicas`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 from services.scheduler.domain.agenda import (
     AnyItem,
+    FollowUp,
     Item,
     KnownCase,
     KnownClient,
     item,
 )
+from services.scheduler.domain.plans import MILESTONES, Plan
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
     CaseClassified,
@@ -20,9 +22,28 @@ from shared.contracts.events import (
     ClientStatusChanged,
     ConsentChanged,
     IncidentChanged,
+    MilestoneReached,
 )
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import View
+
+PLANS = 12
+"""So many plans are read, the latest ones: nobody plans or decides for the months before."""
+
+
+BY_MONTH = "planned"
+"""The index by which the follow-ups of a month are found."""
+
+Span = tuple[datetime, datetime]
+"""From an instant, included, to another, left out."""
+
+
+def _within(span: Span) -> dict[str, datetime]:
+    return {"$gte": span[0], "$lt": span[1]}
+
+
+def _is_about_a_plan(event: Event) -> bool:
+    return isinstance(event.data, MilestoneReached) and event.data.milestone in MILESTONES
 
 
 class Store:
@@ -33,12 +54,16 @@ class Store:
         self.agenda = db.get_collection(Item.collection)
         self.cases = db.get_collection(KnownCase.collection)
         self.clients = db.get_collection(KnownClient.collection)
+        self.plans = db.get_collection(Plan.collection)
 
     async def ensure_indexes(self) -> None:
         await self.agenda.create_index(
             [("slot", 1), ("next_at", 1)],
             partialFilterExpression={"next_at": {"$type": "date"}},
             name="timers",
+        )
+        await self.agenda.create_index(
+            "scheduled_for", partialFilterExpression={"kind": "follow-up"}, name=BY_MONTH
         )
         await self.agenda.create_index("subject")
         await self.agenda.create_index([("case_id", 1), ("kind", 1)])
@@ -71,6 +96,8 @@ class Store:
             found = await self.cases.find(those, session=session).to_list(None)
             view.load(KnownCase.model_validate(stored) for stored in found)
         await self._load_clients(view, clients, session)
+        if cases or concerned or any(map(_is_about_a_plan, events)):
+            await self._load_plans(view, session)
         return view
 
     async def due(self, slots: Sequence[int], now: datetime, limit: int) -> list[dict[str, Any]]:
@@ -95,6 +122,8 @@ class Store:
         await self._load_clients(
             view, {stored["client_id"] for stored in due if stored.get("client_id")}, session
         )
+        if any(stored["kind"] == "date" for stored in due):
+            await self._load_plans(view, session)
         return view
 
     async def _load(self, view: View, query: dict[str, Any], session: Session) -> None:
@@ -106,6 +135,47 @@ class Store:
         if wanted:
             found = await self.clients.find({"_id": {"$in": wanted}}, session=session).to_list(None)
             view.load(KnownClient.model_validate(stored) for stored in found)
+
+    async def plan(self, month: str, session: Session | None = None) -> Plan | None:
+        stored = await self.plans.find_one({"_id": month}, session=session)
+        return Plan.model_validate(stored) if stored else None
+
+    async def planned(
+        self, month: Span, query: dict[str, Any], after: str | None, limit: int
+    ) -> list[FollowUp]:
+        """The follow-ups of a month, in the order of their ids, starting after `after`."""
+        wanted = {"kind": "follow-up", "scheduled_for": _within(month), **query}
+        if after:
+            wanted["_id"] = {"$gt": after}
+        found = self.agenda.find(wanted, hint=BY_MONTH).sort("_id", 1).limit(limit)
+        return [FollowUp.model_validate(stored) async for stored in found]
+
+    async def planned_counts(self, month: Span, plan: Plan) -> list[dict[str, Any]]:
+        """How many follow-ups of a month are in its plan, amend it, and amend it without a signature: by class and
+        rule."""
+        never = {"$literal": None}
+        amends = {"$gt": ["$planned_at", plan.approved_at]} if plan.approved_at else never
+        unsigned = {"$gt": ["$planned_at", plan.signed_until]} if plan.approved_at else never
+        counted = self.agenda.aggregate(
+            [
+                {"$match": {"kind": "follow-up", "scheduled_for": _within(month)}},
+                {
+                    "$group": {
+                        "_id": {"class": "$case_class", "rule": "$rule", "clause": "$clause"},
+                        "planned": {"$sum": {"$cond": [amends, 0, 1]}},
+                        "amendments": {"$sum": {"$cond": [amends, 1, 0]}},
+                        "unsigned": {"$sum": {"$cond": [unsigned, 1, 0]}},
+                    }
+                },
+                {"$sort": {"_id": 1}},
+            ],
+            hint=BY_MONTH,
+        )
+        return [{**group.pop("_id"), **group} async for group in counted]
+
+    async def _load_plans(self, view: View, session: Session) -> None:
+        found = self.plans.find(session=session).sort("_id", -1).limit(PLANS)
+        view.load(Plan.model_validate(stored) for stored in await found.to_list(None))
 
     async def missing_dates(self, ids: Sequence[str]) -> set[str]:
         found = self.agenda.find({"_id": {"$in": list(ids)}}, {"_id": 1})

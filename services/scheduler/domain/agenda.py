@@ -73,6 +73,8 @@ class FollowUp(Item):
     """When `follow-up-due` was published; once, also when the follow-up moves later."""
     conducted_at: datetime | None = None
     """When the client was asked, where the record is still awaited."""
+    planned_at: datetime | None = None
+    """When it was planned for this time: what is later than the month's approved plan amends it (F45)."""
 
     @property
     def pending(self) -> bool:

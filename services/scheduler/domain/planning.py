@@ -222,4 +222,5 @@ def _planned(owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, 
         due_at=due_at,
         next_at=max(want.when.complete_by, now) if due_at else begins,
         fired=held.fired if held else 0,
+        planned_at=now,
     )
