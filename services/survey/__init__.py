@@ -4,7 +4,8 @@ Owns: follow-ups as they are conducted (state, attempts, record sheets), questio
 and notices to staff, follow-up staff and their qualifications, the access log of all of these.
 
 Reacts to: `follow-up-planned`, `follow-up-due`, `reminder-due`, `case-classified`, `staff-updated`,
-`consent-changed`, `client-status-changed`, `incident-changed`, `client-erased`.
+`consent-changed`, `client-status-changed`, `incident-changed`, `client-erased`, `calendar-due` and `milestone-reached`
+(whether a month's plan is approved).
 
 Publishes: `follow-up-recorded`, `milestone-reached` (`follow-up-conducted`, `follow-up-prepared`), `crisis-flagged`,
 `consent-changed`.

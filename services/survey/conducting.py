@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bson import ObjectId
 
 from services.survey.answering import Answers
-from services.survey.domain import follow_ups, records, staff
+from services.survey.domain import follow_ups, plans, records, staff
 from services.survey.domain.follow_ups import FollowUp
+from services.survey.domain.plans import MonthPlan
 from services.survey.domain.questionnaire import Answer, Response
 from services.survey.domain.records import RecordSheet, Sheet
 from services.survey.domain.staff import StaffMember
@@ -74,7 +75,9 @@ class Conducting:
                 return Outcome()
             if sheet.is_crisis:
                 flags[:] = [records.crisis(follow_up, "follow-up", sheet.crisis_signals, now, by)]
-            if problem := self._objection(sheet, follow_up, member, now):
+            if problem := self._objection(sheet, follow_up, member, now) or await self._unapproved(
+                follow_up, sheet
+            ):
                 problems[:] = [problem]
                 name = f"flagged {follow_up_id} {sheet.digest()}"
                 if await self._committing.journal.seen(session, [f"out {name}"]):
@@ -110,6 +113,15 @@ class Conducting:
         if not missing:
             return None
         return Problem(403, "not-qualified", f"this person may not conduct follow-ups: {', '.join(missing)}")
+
+    async def _unapproved(self, follow_up: FollowUp, sheet: RecordSheet | None = None) -> Problem | None:
+        """F45: what is in a month's plan is carried out once it is approved. A crisis waits for no approval."""
+        month = plans.month_of(follow_up.scheduled_for, self._policy.switches.zone)
+        plan = await self._store.one(MonthPlan, month)
+        if plan is None or not plan.waits or (sheet and sheet.is_crisis):
+            return None
+        told = f"F45: the plan of {month} waits for the department manager's approval"
+        return Problem(409, "plan-not-approved", told)
 
     def _missing(self, member: StaffMember, sheet: RecordSheet) -> list[str]:
         found = staff.objections(member, self._policy.staffing, sheet.conducted_at)
@@ -149,7 +161,9 @@ class Conducting:
         if when > now + records.TOLERANCE:
             raise Problem(422, "in-the-future", "attempted_at lies in the future", field="attempted_at")
 
-        def call(follow_up: FollowUp) -> FollowUp:
+        async def call(follow_up: FollowUp) -> FollowUp:
+            if problem := await self._unapproved(follow_up):
+                raise problem
             if follow_up.stopped:
                 raise Problem(409, f"client-{follow_up.stopped}", "this client may not be called any more")
             after = follow_ups.attempt(follow_up, when, result, staff.staff_id(subject))
@@ -168,7 +182,7 @@ class Conducting:
         now = self._clock.now()
         ahead = self._policy.bound("video-booking").at_least or timedelta()
 
-        def book(follow_up: FollowUp) -> FollowUp:
+        async def book(follow_up: FollowUp) -> FollowUp:
             if follow_up.case_class != "key-attention":
                 raise Problem(422, "video-not-allowed", "F23: video is for key attention only")
             if starts_at < now + ahead:
@@ -179,14 +193,14 @@ class Conducting:
 
         return await self._change(follow_up_id, book)
 
-    async def _change(self, follow_up_id: str, change: Callable[[FollowUp], FollowUp]) -> FollowUp:
+    async def _change(self, follow_up_id: str, change: Callable[[FollowUp], Awaitable[FollowUp]]) -> FollowUp:
         found: list[FollowUp] = []
 
         async def work(session: Session) -> Outcome:
             view = await self._store.about(session, follow_up_id)
             follow_up = known(view, follow_up_id)
             _still_to_do(follow_up)
-            found[:] = [change(follow_up)]
+            found[:] = [await change(follow_up)]
             view.apply(Changes(puts=found))
             return Outcome(view=view)
 

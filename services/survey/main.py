@@ -50,7 +50,7 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
         sender.wake.set()
         erased.set()
 
-    reactions = SurveyReactions(store, links, policy.switches.work_begins_before)
+    reactions = SurveyReactions(store, links, policy)
     runtime.react(reactions, after_batch=wake)
     runtime.run("messages", sender.run)
     runtime.run(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from services.survey.domain import cases, clients, follow_ups, messages, staff
+from services.survey.domain import cases, clients, follow_ups, messages, plans, staff
 from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import FollowUp
 from services.survey.domain.links import Links
 from services.survey.domain.messages import Message, Notice
+from services.survey.domain.plans import MonthPlan
 from services.survey.domain.questionnaire import Response
 from services.survey.domain.records import Sheet
 from services.survey.domain.staff import StaffMember
 from services.survey.store import Store
 from shared.contracts.envelope import Event, Refused
 from shared.contracts.events import (
+    CalendarDue,
     CaseClassified,
     ClientErased,
     ClientStatusChanged,
@@ -24,21 +26,24 @@ from shared.contracts.events import (
     FollowUpDue,
     FollowUpPlanned,
     IncidentChanged,
+    MilestoneReached,
     ReminderDue,
     StaffUpdated,
 )
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
 from shared.mongo.erasure import Erasure
+from shared.policy.model import Policy
 
 
 class SurveyReactions:
     """What the survey does about each event. None of them publishes: the survey speaks when somebody acts."""
 
-    def __init__(self, store: Store, links: Links, work_begins_before: timedelta) -> None:
+    def __init__(self, store: Store, links: Links, policy: Policy) -> None:
         self._store = store
         self._links = links
-        self._begins_before = work_begins_before
+        self._begins_before = policy.switches.work_begins_before
+        self._plan_dates = {rule.name for rule in policy.calendar if rule.what == "plan"}
 
     async def read(self, session: Session, events: Sequence[Event]) -> View:
         return await self._store.concerning(session, events)
@@ -64,6 +69,10 @@ class SurveyReactions:
                 return with_client(view, clients.incident(_client(view, data.client_id), data), now)
             case ClientErased() as data:
                 return _erase(view, data.client_id)
+            case CalendarDue() as data if data.rule in self._plan_dates:
+                return Changes(puts=[plans.drafted(view.get(MonthPlan, data.month), data.month)])
+            case MilestoneReached() as data if data.milestone in plans.DECISIONS:
+                return Changes(puts=[plans.decided(view.get(MonthPlan, data.subject), event, data)])
             case _:
                 return Changes()
 

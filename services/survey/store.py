@@ -12,17 +12,20 @@ from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import FollowUp
 from services.survey.domain.messages import Message, Notice
+from services.survey.domain.plans import DECISIONS, MonthPlan
 from services.survey.domain.questionnaire import Response
 from services.survey.domain.records import Sheet
 from services.survey.domain.staff import StaffMember
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
+    CalendarDue,
     CaseClassified,
     ClientErased,
     ClientStatusChanged,
     ConsentChanged,
     FollowUpPlanned,
     IncidentChanged,
+    MilestoneReached,
     ReminderDue,
     StaffUpdated,
 )
@@ -33,6 +36,17 @@ from shared.mongo.erasure import Erasure
 D = TypeVar("D", bound=Document)
 
 OVER = ("recorded", "cancelled", "superseded")
+
+
+def _planned_month(event: Event) -> str | None:
+    """The month of whose plan an event speaks."""
+    match event.data:
+        case CalendarDue(month=month):
+            return month
+        case MilestoneReached(milestone=milestone, subject=month) if milestone in DECISIONS:
+            return month
+        case _:
+            return None
 
 
 class Store:
@@ -84,6 +98,9 @@ class Store:
         staff = [event.data.staff_id for event in events if isinstance(event.data, StaffUpdated)]
         if staff:
             await self._load(session, view, StaffMember, {"_id": {"$in": staff}})
+        months = list({month for event in events if (month := _planned_month(event))})
+        if months:
+            await self._load(session, view, MonthPlan, {"_id": {"$in": months}})
         return view
 
     async def _load_by_follow_up(self, session: Session, view: View, events: Sequence[Event]) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builders import at, client_erased, consent_changed, staff_updated
-from tests.integration.survey.events import classified, due, incident, planned
+from tests.builders import at, client_erased, consent_changed, event, staff_updated
+from tests.integration.survey.events import SCHEDULER, classified, due, incident, planned
 
 if TYPE_CHECKING:
+    from shared.contracts.envelope import Event
     from tests.system import System
 
 SECRET = "says that the new flat is too loud"
@@ -302,3 +303,43 @@ async def test_the_schema_of_a_record_is_published_with_an_example(survey: Syste
     schema = document["components"]["schemas"]["RecordSheet"]
     assert schema["examples"][0]["outcome"] == "completed"
     assert "future" in schema["properties"]["conducted_at"]["description"]
+
+
+def plan_says(name: str, time: str, month: str = "2026-03") -> Event:
+    body = {"milestone": name, "subject": month, "reached_at": at(time), "by": "manager-1"}
+    return event("milestone-reached", body, time=time, id=name)
+
+
+def plan_is_drafted(month: str = "2026-03") -> Event:
+    body = {"rule": "plan-28th", "clause": "F44", "month": month, "due_at": at("2026-02-27 10:00")}
+    return event("calendar-due", body, time="2026-02-27 10:00", source=SCHEDULER)
+
+
+async def test_what_is_in_a_plan_is_conducted_once_the_plan_is_approved(survey: System) -> None:
+    """F45; a crisis waits for no approval (F58)."""
+    await survey.publish(
+        planned(),
+        due(),
+        planned(id="p2", follow_up_id="follow-up-2", client_id="client-2"),
+        due(id="d2", follow_up_id="follow-up-2", client_id="client-2"),
+        plan_is_drafted(),
+        plan_says("plan-returned", "2026-02-27 15:00"),
+    )
+    waiting = await record(survey, sheet())
+    async with survey.client("survey", "operations", subject="staff-1") as http:
+        called = await http.post("/v1/follow-ups/follow-up-1/attempts", json={"result": "no-answer"})
+    in_danger = sheet(outcome="stopped-for-crisis", signals=["self-harm"], satisfaction=None, flags=[])
+    crisis = await record(survey, in_danger, key="follow-up-2")
+    await survey.publish(plan_says("plan-approved", "2026-03-16 15:00"))
+    approved = await record(survey, sheet())
+
+    assert (waiting.status_code, waiting.json()["reason"]) == (409, "plan-not-approved")
+    assert (called.status_code, called.json()["reason"]) == (409, "plan-not-approved")
+    assert crisis.status_code == 200, crisis.text
+    assert approved.status_code == 200, approved.text
+
+
+async def test_a_month_whose_plan_was_never_drafted_waits_for_nobody(survey: System) -> None:
+    await survey.publish(planned(), due(), plan_is_drafted("2026-04"))
+
+    assert (await record(survey, sheet())).status_code == 200
