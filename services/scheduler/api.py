@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.scheduler.approval import Approval
-from services.scheduler.domain.agenda import Duty, FollowUp
+from services.scheduler.domain.agenda import Duty, FollowUp, FollowUpState
 from services.scheduler.domain.plans import MILESTONES, Plan, month_span
 from services.scheduler.reactions import SOURCE
 from services.scheduler.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import derive
-from shared.contracts.events import Form, MilestoneReached
+from shared.contracts.events import CaseClass, Form, MilestoneReached
 from shared.contracts.types import EARLIEST, Code, Id, Timestamp, write_time
 from shared.messaging.bus import Outgoing
 from shared.mongo.client import Session
@@ -127,6 +127,7 @@ Manager = Annotated[Principal, Depends(allowed("manager"))]
 Reader = Annotated[
     Principal, Depends(allowed("operations", "counsellor", "supervisor", "manager", "compliance"))
 ]
+When = Annotated[Timestamp | None, Query(description="RFC 3339 with an offset")]
 After = Annotated[str | None, Query(description="The last id of the page before")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
@@ -136,30 +137,39 @@ def routes(store: Store, journal: Journal, clock: Clock, policy: Policy) -> APIR
     router = APIRouter(prefix="/v1")
     router.include_router(_plans(store, Approval(store, journal, clock), clock, policy))
 
-    @router.get("/follow-ups", summary="Follow-ups, by case, client and state")
+    @router.get("/follow-ups", summary="Follow-ups, by case, client, state, rule, class and time")
     async def get_follow_ups(
         _: Reader,
         case_id: str | None = None,
         client_id: str | None = None,
-        state: str | None = None,
+        state: FollowUpState | None = None,
+        rule: str | None = None,
+        case_class: Annotated[CaseClass | None, Query(alias="class")] = None,
+        scheduled_from: When = None,
+        scheduled_before: When = None,
         after: After = None,
         limit: Limit = 100,
     ) -> FollowUps:
-        query = _given(case_id=case_id, client_id=client_id, state=state)
+        query = _given(case_id=case_id, client_id=client_id, state=state, rule=rule, case_class=case_class)
+        query |= _between("scheduled_for", scheduled_from, scheduled_before)
         found = await store.page("follow-up", query, after, limit)
         return _shown([item for item in found if isinstance(item, FollowUp)], limit)
 
-    @router.get("/duties", summary="Duties, by case, subject and state")
+    @router.get("/duties", summary="Duties, by case, subject, role, state, rule and time")
     async def get_duties(
         _: Reader,
         case_id: str | None = None,
         subject: str | None = None,
         role: str | None = None,
         state: Literal["open", "late", "fulfilled", "cancelled"] | None = None,
+        rule: str | None = None,
+        due_from: When = None,
+        due_before: When = None,
         after: After = None,
         limit: Limit = 100,
     ) -> Duties:
-        query = _given(case_id=case_id, subject=subject, role=role) | _published(state)
+        query = _given(case_id=case_id, subject=subject, role=role, rule=rule) | _published(state)
+        query |= _between("due_at", due_from, due_before)
         found = await store.page("duty", query, after, limit)
         shown = [
             ShownDuty.model_validate(item, from_attributes=True) for item in found if isinstance(item, Duty)
@@ -230,7 +240,7 @@ def _plans(store: Store, approval: Approval, clock: Clock, policy: Policy) -> AP
         month: MonthPath,
         _: Reader,
         part: Literal["planned", "amendments", "unsigned"] | None = None,
-        case_class: Annotated[str | None, Query(alias="class")] = None,
+        case_class: Annotated[CaseClass | None, Query(alias="class")] = None,
         after: After = None,
         limit: Limit = 100,
     ) -> FollowUps:
@@ -273,6 +283,12 @@ def _shown(found: Sequence[FollowUp], limit: int) -> FollowUps:
 
 def _given(**values: str | None) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _between(field: str, start: datetime | None, end: datetime | None) -> dict[str, Any]:
+    bounds = {"$gte": start, "$lt": end}
+    given = {name: instant for name, instant in bounds.items() if instant is not None}
+    return {field: given} if given else {}
 
 
 def _published(state: str | None) -> dict[str, Any]:

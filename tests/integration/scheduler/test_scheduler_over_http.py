@@ -17,6 +17,12 @@ async def test_follow_ups_are_listed_by_case_and_state_in_pages(stack: Start) ->
             rest = (await client.get(f"/v1/follow-ups?case_id=case-1&limit=3&after={first['next']}")).json()
             none = (await client.get("/v1/follow-ups?case_id=case-1&state=due")).json()
             all_of_them = (await client.get("/v1/follow-ups")).json()
+            of_april = (
+                "scheduled_from=2026-04-01T00:00:00%2B08:00&scheduled_before=2026-05-01T00:00:00%2B08:00"
+            )
+            in_april = (await client.get(f"/v1/follow-ups?{of_april}")).json()
+            closed = (await client.get("/v1/follow-ups?class=closed&rule=closed-15d")).json()
+            bare = await client.get("/v1/follow-ups?scheduled_from=2026-04-01T00:00:00")
         async with system.client("scheduler", "publisher") as client:
             refused = await client.get("/v1/follow-ups")
 
@@ -39,6 +45,9 @@ async def test_follow_ups_are_listed_by_case_and_state_in_pages(stack: Start) ->
     }
     assert none["items"] == []
     assert len(all_of_them["items"]) == 6
+    assert [item["rule"] for item in in_april["items"]] == ["key-1m"]
+    assert [item["case_id"] for item in closed["items"]] == ["case-2"]
+    assert (bare.status_code, bare.json()["field"]) == (422, "query.scheduled_from")
     assert refused.status_code == 403
 
 
