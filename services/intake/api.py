@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.intake.domain import ledger
 from services.intake.domain.ledger import Case, Client
+from services.intake.domain.private_detail import looks_like
 from services.intake.domain.snapshots import end_of_month
 from services.intake.domain.why import why
 from services.intake.ingress import Ingress, NotStored, Result
@@ -29,11 +30,19 @@ MAX_BATCH = 500
 Reader = Annotated[
     Principal, Depends(allowed("operations", "counsellor", "supervisor", "manager", "compliance"))
 ]
-Text = Annotated[str, Field(max_length=4000)]
+
+
+def _without_private_detail(text: str) -> str:
+    if found := looks_like(text):
+        raise ValueError(f"it seems to hold {found}: a case file holds no private detail (F48), leave it out")
+    return text
+
+
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_without_private_detail)]
 
 
 class CaseFile(BaseModel):
-    """What follow-up staff may read of a case (F47), without private detail (F48). Free text, kept encrypted."""
+    """What follow-up staff may read of a case (F47), without private detail (F48, W45). Free text, kept encrypted."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
