@@ -95,6 +95,7 @@ class IntakeReactions:
         told = after.model_copy(
             update={
                 "revision": before.revision + 1,
+                "known_at": before.known_at or now,
                 "classified_at": now,
                 "cause": event.topic,
                 "told_class": stands["case_class"],

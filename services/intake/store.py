@@ -45,7 +45,7 @@ class Store:
 
     async def ensure_indexes(self) -> None:
         await self.cases.create_index("client_id")
-        await self.cases.create_index([("classified_at", 1), ("_id", 1)])
+        await self.cases.create_index([("known_at", 1), ("_id", 1)])
         await self.access_log.create_index([("at", 1)])
         await self.lines.create_index([("month", 1), ("case_id", 1)])
         await self.lines.create_index("client_id")
@@ -100,7 +100,7 @@ class Store:
     async def page(self, before: datetime, those: Those, after: str | None, limit: int) -> list[Case]:
         """Cases known before an instant, in the order of their ids, starting after `after`."""
         query: dict[str, Any] = {
-            "classified_at": {"$lt": before},
+            "known_at": {"$lt": before},
             **those.query("told_class", "opening.counsellor_id", "opening.enterprise_id"),
         }
         if after:

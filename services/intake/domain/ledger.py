@@ -93,6 +93,8 @@ class Case(Document):
 
     client_id: str
     revision: int = 0
+    known_at: datetime | None = None
+    """When the case was told of for the first time."""
     classified_at: datetime | None = None
     cause: str = ""
     told_class: CaseClass | None = None
