@@ -210,6 +210,8 @@ def _(row: ReminderRule, language: Language) -> str:
         when = text("policy.reminder.at", language, field=row.field)
     client = row.to == "client"
     to = text("policy.reminder.client", language) if client else _role(row.to.removeprefix("role:"), language)
+    if row.to_staff:
+        to = text("policy.reminder.staff", language, field=row.to_staff, otherwise=to)
     return text(
         "policy.reminder",
         language,

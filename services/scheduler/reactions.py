@@ -105,7 +105,8 @@ class Decision:
     def react(self, event: Event) -> None:
         match event.data:
             case CaseClassified() as data:
-                self._classified(data)
+                if not self._classified(data):
+                    return  # older than what is known: nothing has happened
             case ClientStatusChanged() as data if data.status in ("deceased", "incapable"):
                 self._gone(data.client_id, data.status)
             case ClientErased() as data:
@@ -124,14 +125,15 @@ class Decision:
         if client_id is None or not self._gone_already(client_id):
             self.happened(event.topic, event.data, event.time)
 
-    def _classified(self, data: CaseClassified) -> None:
+    def _classified(self, data: CaseClassified) -> bool:
         known = self.view.get(KnownCase, data.case_id)
         if (known and known.revision >= data.revision) or self._gone_already(data.client_id) == "erased":
-            return
+            return False
         self._put(
             KnownCase(id=data.case_id, revision=data.revision, client_id=data.client_id, body=data.to_json())
         )
         self._plan_case(data, data.cause)
+        return True
 
     def _plan_case(self, data: CaseClassified, cause: str) -> None:
         client = self._client(data.client_id)
@@ -304,7 +306,7 @@ class Decision:
         self._publish(
             "reminder-due",
             ReminderDue(
-                reminder_id=item.id,
+                reminder_id=item.told_as,
                 what=item.what,
                 to=item.to,
                 subject=item.subject,

@@ -198,6 +198,8 @@ class ReminderRule(EventRule):
 
     what: Code
     to: Annotated[str, Field(pattern=r"^(client|role:[a-z0-9\-]{1,64})$")]
+    to_staff: FieldName | None = None
+    """The field that names the one person who is told; `to` where it is absent."""
     field: FieldName
     before: Duration = timedelta()
     after: Duration = timedelta()
