@@ -50,6 +50,7 @@ from shared.contracts.events import (
 from shared.contracts.types import EventData, write_time
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
+from shared.policy.model import DutyRule
 
 SOURCE = "/aftercare/scheduler"
 MANAGER = "department-manager"
@@ -133,6 +134,11 @@ class Decision:
             KnownCase(id=data.case_id, revision=data.revision, client_id=data.client_id, body=data.to_json())
         )
         self._plan_case(data, data.cause)
+        for duty in self.view.having(Duty, "case_id", data.case_id):
+            held = self._duty(duty.id) or duty
+            owed = self._as_owed(held, self.regime.policy.duty(duty.rule), data)
+            if owed != held:
+                self._settle(owed)
         return True
 
     def _plan_case(self, data: CaseClassified, cause: str) -> None:
@@ -331,7 +337,8 @@ class Decision:
         what = Happening.of(topic, data, time)
         for rule, subject in duties.touched_by(what, self.regime):
             duty = duties.after(self._duty(duties.duty_id(rule, subject)), rule, subject, what, self.regime)
-            self._settle(duty)
+            known = self.view.get(KnownCase, duty.case_id or "")
+            self._settle(self._as_owed(duty, rule, known.classified()) if known else duty)
         for gone in reminders.cancelled_by(what, self.regime):
             held = self._reminder(gone)
             if held:
@@ -443,6 +450,10 @@ class Decision:
 
     def _put(self, document: Document) -> None:
         self._puts[f"{document.collection} {document.id}"] = document
+
+    def _as_owed(self, duty: Duty, rule: DutyRule, case: CaseClassified) -> Duty:
+        """The duty, held back while its case is referred (W26)."""
+        return duties.referral(duty, rule, self.now if case.status == "referred" else None)
 
     def _client(self, client_id: str) -> KnownClient:
         return self._known_client(client_id) or KnownClient(id=client_id)

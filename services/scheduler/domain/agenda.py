@@ -105,6 +105,8 @@ class Duty(Item):
     provisional: bool = False
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
+    referred_at: datetime | None = None
+    """When the case was referred, as long as that stands: nothing is owed to it until it is admitted."""
     warned: bool = False
     published: tuple[str, ...] = ()
 
