@@ -39,7 +39,7 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("intake"))
     )
     crisis = crisis_client("intake", settings, settings.crisis_url, settings.crisis_token)
-    ingress = Ingress(settings, runtime.journal, clock, progress, crisis)
+    ingress = Ingress(settings, runtime.journal, clock, progress, crisis, policy)
     app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
     app.include_router(routes(store, runtime.vault, ingress, clock, policy))
     return app

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.intake.domain import ledger, snapshots
+from services.intake.domain import SOURCE, ledger, snapshots
+from services.intake.domain.eligibility import flag_of
 from services.intake.domain.ledger import Case, Client
 from services.intake.domain.sessions import outside_bounds
 from services.intake.domain.snapshots import Line, Snapshot
@@ -17,7 +18,6 @@ from shared.contracts.events import (
     CaseOpened,
     ClientErased,
     ConsentChanged,
-    CrisisFlagged,
     FollowUpRecorded,
 )
 from shared.mongo.client import Session
@@ -25,8 +25,6 @@ from shared.mongo.documents import Changes, View
 from shared.mongo.erasure import Erasure
 from shared.observability import metrics
 from shared.policy.model import Policy
-
-SOURCE = "/aftercare/intake"
 
 
 class IntakeReactions:
@@ -67,8 +65,9 @@ class IntakeReactions:
         marks = set(outside_bounds(after, self._policy)) - set(outside_bounds(before, self._policy))
         counted = [metrics.SESSIONS_OUTSIDE_BOUNDS.labels(mark.bound, mark.how).inc for mark in marks]
         match event.data:
-            case CaseOpened() as data:
-                changes += self._page(data, event, now)
+            case CaseOpened():
+                flag = flag_of(event, self._policy.eligibility)
+                changes += Changes(events=[flag] if flag else [])
             case FollowUpRecorded() as data:
                 changes += self._propose(before, after, data, event, now)
             case _:
@@ -106,22 +105,6 @@ class IntakeReactions:
             puts=[told],
             events=[derive(event.unique, SOURCE, classified, time=now, topic="case-classified")],
         )
-
-    def _page(self, data: CaseOpened, event: Event, now: datetime) -> Changes:
-        """W26: who is refused for an acute crisis is in one. Once for each opening, whichever of them holds."""
-        rules = self._policy.eligibility
-        acute = data.eligibility.acute_crisis and "acute_crisis" in rules.health.refused
-        if not acute or data.service not in rules.services:
-            return Changes()
-        flag = CrisisFlagged(
-            client_id=data.client_id,
-            case_id=data.case_id,
-            flagged_at=now,
-            source="booking",
-            signals=("acute-crisis",),
-            level="high",
-        )
-        return Changes(events=[derive(event.unique, SOURCE, flag, time=now, topic="crisis-flagged")])
 
     def _propose(
         self, before: Case, after: Case, data: FollowUpRecorded, event: Event, now: datetime

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from services.intake.domain import SOURCE
 from services.intake.domain.facts import Opening
+from shared.contracts.envelope import Event, derive
+from shared.contracts.events import CaseOpened, CrisisFlagged
 from shared.policy.model import Eligibility
 
 
@@ -41,3 +44,25 @@ def _refusals(opening: Opening, rules: Eligibility) -> Iterator[Refusal]:
             yield Refusal(individuals.name, "employment", individuals.clause)
     elif enterprises.agreements and opening.agreements_signed is False:  # W28
         yield Refusal(enterprises.name, "agreements", enterprises.clause)
+
+
+def flag_of(event: Event, rules: Eligibility) -> Event | None:
+    """W26: who is refused for an acute crisis is in one, and someone is paged. None where the event says no such thing.
+
+    One flag for each opening, whichever of them holds. It follows from the event alone, so that told twice, by bus and
+    by HTTP, it is one flag.
+    """
+    data = event.data
+    if not isinstance(data, CaseOpened) or data.service not in rules.services:
+        return None
+    if not data.eligibility.acute_crisis or "acute_crisis" not in rules.health.refused:
+        return None
+    flag = CrisisFlagged(
+        client_id=data.client_id,
+        case_id=data.case_id,
+        flagged_at=event.time,
+        source="booking",
+        signals=("acute-crisis",),
+        level="high",
+    )
+    return derive(event.unique, SOURCE, flag, time=event.time, topic="crisis-flagged")

@@ -103,11 +103,11 @@ def test_w26_an_acute_crisis_pages_once_for_each_opening_whichever_holds() -> No
     assert len(ids) == 1  # the same two flags in every order
 
 
-def test_the_flag_says_what_was_seen_and_when_it_was_told() -> None:
+def test_the_flag_follows_from_the_opening_alone_whenever_that_is_heard_of() -> None:
     (flag,) = Desk().hears(opened({"acute_crisis": True}), now="2026-03-05 09:00").told("crisis-flagged")
 
     assert (flag.client_id, flag.case_id, flag.source) == ("client-1", "case-1", "booking")
-    assert (flag.signals, flag.level, flag.flagged_at) == (("acute-crisis",), "high", at("2026-03-05 09:00"))
+    assert (flag.signals, flag.level, flag.flagged_at) == (("acute-crisis",), "high", at("2026-03-02 10:00"))
 
 
 def test_of_a_client_who_was_forgotten_nobody_is_paged() -> None:
