@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.domain.eligibility import refusals
 from services.intake.domain.facts import Closing, Dropping, Granted, Opening, Recorded, Said, Session
@@ -54,7 +54,7 @@ class Client(Document):
     collection: ClassVar[str] = "clients"
 
     consents: Mapping[str, Granted] = {}
-    earlier: Mapping[str, tuple[Granted, ...]] = {}
+    earlier: Mapping[str, tuple[Granted, ...]] = Field(default_factory=dict)
     """Words that no longer hold, by purpose: what held at an instant can still be told."""
     erased: bool = False
     """The client was forgotten: what arrives late about the client is not taken."""
@@ -86,6 +86,9 @@ class Earlier(BaseModel):
     records: tuple[Recorded, ...] = ()
 
 
+NOTHING_EARLIER = Earlier()
+
+
 class Case(Document):
     """The ledger of one case. `id` is the case id."""
 
@@ -104,9 +107,9 @@ class Case(Document):
     dropping: Dropping | None = None
     attention: Said | None = None
     sessions: Mapping[str, Session] = {}
-    records: Mapping[str, Recorded] = {}
+    records: Mapping[str, Recorded] = Field(default_factory=dict)
     """Follow-up id to how it ended."""
-    earlier: Earlier = Earlier()
+    earlier: Earlier = Field(default_factory=lambda: NOTHING_EARLIER)
 
     def sessions_by_end(self) -> list[Session]:
         """The sessions in the order in which they ended, each once."""
@@ -252,9 +255,8 @@ def _holding_statement(case: Case, policy: Policy, *, proposals: bool) -> Said |
     )
     if not proposals or (said and said.state == "decided"):
         return said  # what a person decided stays decided: a score has nothing to add
-    return max(
-        (one for one in (said, _inferred(case, policy)) if one), key=lambda one: one.rank, default=None
-    )
+    found = _inferred(case, policy) if case.records else None
+    return found if found and (said is None or found.rank > said.rank) else said
 
 
 def _inferred(case: Case, policy: Policy) -> Said | None:
@@ -317,10 +319,13 @@ def _decided(fact: Fact, reason: str, at: datetime) -> Said:
 
 def case_class(case: Case, policy: Policy) -> CaseClass:
     """F11-F14. Key attention comes before closed and in counselling (collision 3), dropped before everything."""
+    return _class(case, attention(case, policy))
+
+
+def _class(case: Case, said: Attention | None) -> CaseClass:
     ended = ending(case)
     if ended == "dropped":
         return "dropped"
-    said = attention(case, policy)
     if said and said.state != "lifted":
         return "key-attention"
     if ended == "closed":
@@ -331,15 +336,15 @@ def case_class(case: Case, policy: Policy) -> CaseClass:
 def standing(case: Case, client: Client, policy: Policy) -> dict[str, Any]:
     """How the case stands, whole: all that is said of it but when and why. An ending that was undone stays told: it is
     still a fact."""
-    opening = case.opening
+    opening, said = case.opening, attention(case, policy)
     return {
-        "case_class": case_class(case, policy),
+        "case_class": _class(case, said),
         "status": status(case, policy),
         "session_ends": tuple(
             {"session_no": session.session_no, "ended_at": session.ended_at}
             for session in case.sessions_by_end()
         ),
-        "attention": attention(case, policy),
+        "attention": said,
         "service": opening.service if opening else None,
         "counsellor_id": opening.counsellor_id if opening else None,
         "enterprise_id": opening.enterprise_id if opening else None,

@@ -19,6 +19,7 @@ from tests.builders import (
     client_erased,
     follow_up_recorded,
 )
+from tests.reference.fold import folded
 from tests.unit.intake.desk import Desk
 from tests.unit.policy.regime import POLICY
 
@@ -159,6 +160,20 @@ def test_until_a_person_decides_the_proposal_is_shown() -> None:
 def waiting(desk: Desk, policy: Policy) -> dict[str, str] | None:
     found: dict[str, str] | None = why(desk.case(), policy)["proposal"]
     return found
+
+
+def test_until_a_person_decides_the_stricter_plan_applies_and_a_lifting_takes_it_back() -> None:
+    """F40 for F36, planned by the scheduler from what intake says."""
+    plain = {"closed-15d", "closed-3m"}
+    stricter = {"key-15d", "key-1m", "key-3m", "key-6m"}
+
+    def planned(*events: Event) -> set[str]:
+        return {item.rule for item in folded(events).standing().values()}
+
+    assert planned(*closed()) == plain
+    assert planned(*closed(), severe()) == stricter
+    for order in itertools.permutations([*closed(), severe(), LIFTED]):
+        assert planned(*order) == plain
 
 
 def test_of_a_client_who_was_forgotten_nothing_is_proposed() -> None:
