@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import singledispatch
 from pathlib import Path
@@ -21,14 +22,19 @@ from shared.policy.model import (
     Certificate,
     CrisisChain,
     DutyRule,
+    EnterprisesGate,
     EventRule,
     FollowUpRule,
+    Frequency,
+    HealthGate,
+    IndividualsGate,
     Limit,
     Policy,
     PolicyError,
     ReminderRule,
     Row,
     Sample,
+    Severe,
     Target,
     Trigger,
     load,
@@ -204,6 +210,8 @@ def _(row: ReminderRule, language: Language) -> str:
         when = text("policy.reminder.at", language, field=row.field)
     client = row.to == "client"
     to = text("policy.reminder.client", language) if client else _role(row.to.removeprefix("role:"), language)
+    if row.to_staff:
+        to = text("policy.reminder.staff", language, field=row.to_staff, otherwise=to)
     return text(
         "policy.reminder",
         language,
@@ -236,6 +244,40 @@ def _(row: Bound, language: Language) -> str:
 
 def _bounded(which: str, limit: timedelta | None, language: Language) -> str:
     return text(f"policy.bound.{which}", language, duration=_duration(limit, language)) if limit else ""
+
+
+@says.register
+def _(row: Frequency, language: Language) -> str:
+    return text("policy.frequency", language, least=row.at_least, most=row.at_most)
+
+
+@says.register
+def _(row: HealthGate, language: Language) -> str:
+    grounds = _either([text(f"policy.gate.{ground}", language) for ground in row.refused], language)
+    return text("policy.gate.health", language, grounds=grounds)
+
+
+@says.register
+def _(row: IndividualsGate, language: Language) -> str:
+    employment = _either([text(f"policy.gate.{one}", language) for one in row.employment], language)
+    return text(
+        "policy.gate.individuals",
+        language,
+        youngest=row.youngest,
+        oldest=row.oldest,
+        employment=employment,
+    )
+
+
+@says.register
+def _(row: EnterprisesGate, language: Language) -> str:
+    which = "agreements" if row.agreements else "nothing"
+    return text("policy.gate.enterprises", language, needed=text(f"policy.gate.{which}", language))
+
+
+@says.register
+def _(row: Severe, language: Language) -> str:
+    return text("policy.severe", language, scale=row.scale, bands=_either(row.bands, language))
 
 
 @says.register
@@ -337,3 +379,7 @@ def _counted(count: int, unit: str, language: Language) -> str:
 
 def _list(parts: list[str], language: Language) -> str:
     return ("、" if language == "zh" else ", ").join(parts)
+
+
+def _either(parts: Sequence[str], language: Language) -> str:
+    return ("或" if language == "zh" else " or ").join(parts)

@@ -71,7 +71,14 @@ def delivery(document: dict[str, Any], topic: str, at: datetime) -> Delivery:
     )
     rank = (list(TOPICS).index(topic), attributes.get("source", ""), attributes.get("id", ""))
     late = write_time(at) != write_time(parse_time(str(document["time"])))
-    return Delivery(at, rank, record, str(about), late or topic in ALONE or not about)
+    alone = late or topic in ALONE or not about or _opens_in_a_crisis(data)
+    return Delivery(at, rank, record, str(about), alone)
+
+
+def _opens_in_a_crisis(data: Any) -> bool:
+    """Whether intake may page for what the event says (W26): that keeps to its instant as a flag does."""
+    eligibility = data.get("eligibility") if isinstance(data, dict) else None
+    return isinstance(eligibility, dict) and bool(eligibility.get("acute_crisis"))
 
 
 class Staff(Protocol):

@@ -236,6 +236,26 @@ def staff_updated(**given: Any) -> Event:
     )
 
 
+def follow_up_recorded(**given: Any) -> Event:
+    """As survey publishes it: recorded an hour after it was conducted, unless `time` says otherwise."""
+    conducted_at = at(given.pop("conducted_at", "2026-04-01 10:00"))
+    recorded_at = conducted_at + timedelta(hours=1)
+    return _build(
+        "follow-up-recorded",
+        {"time": recorded_at, **given},
+        follow_up_id="follow-up-1",
+        case_id="case-1",
+        client_id="client-1",
+        form="phone",
+        conducted_at=conducted_at,
+        recorded_at=recorded_at,
+        by="staff-1",
+        outcome="completed",
+        flags=[],
+        bands={},
+    )
+
+
 @dataclass
 class Timeline:
     """The story of one case as its events, in the order in which they happened.

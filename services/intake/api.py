@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime, timedelta
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.intake import domain
+from services.intake.domain import ledger
+from services.intake.domain.ledger import Case, Client
+from services.intake.domain.private_detail import looks_like
+from services.intake.domain.snapshots import end_of_month
+from services.intake.domain.why import why
 from services.intake.ingress import Ingress, NotStored, Result
-from services.intake.store import Store
+from services.intake.store import Store, Those
 from shared.clock import Clock
-from shared.contracts.types import COMPANY_ZONE
+from shared.contracts.events import CaseClass
+from shared.contracts.types import Id, write_time
 from shared.mongo.encryption import Sealed, Vault
+from shared.policy.model import Policy
 from shared.web.auth import Principal, allowed
 from shared.web.problems import Problem, problem_response
 
@@ -26,11 +30,19 @@ MAX_BATCH = 500
 Reader = Annotated[
     Principal, Depends(allowed("operations", "counsellor", "supervisor", "manager", "compliance"))
 ]
-Text = Annotated[str, Field(max_length=4000)]
+
+
+def _without_private_detail(text: str) -> str:
+    if found := looks_like(text):
+        raise ValueError(f"it seems to hold {found}: a case file holds no private detail (F48), leave it out")
+    return text
+
+
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_without_private_detail)]
 
 
 class CaseFile(BaseModel):
-    """What follow-up staff may read of a case (F47), without private detail (F48). Free text, kept encrypted."""
+    """What follow-up staff may read of a case (F47), without private detail (F48, W45). Free text, kept encrypted."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -39,7 +51,7 @@ class CaseFile(BaseModel):
     closing_advice: Text = ""
 
 
-def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock) -> APIRouter:
+def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock, policy: Policy) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1")
 
@@ -69,7 +81,7 @@ def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock) -> APIRou
     async def get_case(case_id: str, _: Reader) -> JSONResponse:
         case = await _case(store, case_id)
         client = await store.client(case.client_id)
-        return JSONResponse(_classified(case, client))
+        return JSONResponse({**_classified(case, client, policy), "why": why(case, policy)})
 
     @router.get("/cases/{case_id}/file", summary="The de-identified case file; the read is recorded")
     async def get_file(case_id: str, who: Reader) -> CaseFile:
@@ -90,19 +102,37 @@ def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock) -> APIRou
         sealed = await vault.seal(case.client_id, file.model_dump_json())
         await store.put_file(case_id, case.client_id, sealed, who.subject, clock.now())
 
-    @router.get("/ledger", summary="The follow-up ledger (F16): every case known by the end of a month")
+    @router.get("/ledger", summary="The follow-up ledger of a month (F16): as classified at its end, or live")
     async def get_ledger(
         _: Annotated[Principal, Depends(allowed("operations", "manager", "compliance"))],
         month: Annotated[str, Query(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")],
+        those: Annotated[Those, Depends(_those)],
         after: Annotated[str | None, Query(description="The last case id of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> JSONResponse:
-        cases = await store.page(_end_of_month(month, COMPANY_ZONE), after, limit)
-        clients = await store.clients_by_id([case.client_id for case in cases])
-        items = [_classified(case, clients.get(case.client_id)) for case in cases]
-        return JSONResponse({"items": items, "next": cases[-1].id if len(cases) == limit else None})
+        """As the month was classified by the 5th of the next (`snapshot`); before that, every case as it stands now."""
+        snapshot = await store.snapshot(month)
+        if snapshot:
+            lines = await store.lines_of(month, those, after, limit)
+            items = [json.loads(line.body) for line in lines]
+            last = lines[-1].case_id if len(lines) == limit else None
+        else:
+            cases = await store.page(end_of_month(month), those, after, limit)
+            clients = await store.clients_by_id([case.client_id for case in cases])
+            items = [_classified(case, clients.get(case.client_id), policy) for case in cases]
+            last = cases[-1].id if len(cases) == limit else None
+        as_of = write_time(snapshot.as_of if snapshot else clock.now())
+        return JSONResponse({"items": items, "next": last, "as_of": as_of, "snapshot": snapshot is not None})
 
     return router
+
+
+def _those(
+    case_class: Annotated[CaseClass | None, Query(alias="class")] = None,
+    counsellor: Annotated[Id | None, Query(description="The id of a counsellor")] = None,
+    enterprise: Annotated[Id | None, Query(description="The id of an enterprise")] = None,
+) -> Those:
+    return Those(case_class, counsellor, enterprise)
 
 
 def _json(body: bytes) -> Any:
@@ -123,19 +153,14 @@ def _shown(result: Result) -> dict[str, Any]:
     return {name: value for name, value in asdict(result).items() if value is not None}
 
 
-def _classified(case: domain.Case, client: domain.Client | None) -> dict[str, Any]:
-    standing = domain.standing(case, client or domain.Client(id=case.client_id))
-    shown: dict[str, Any] = json.loads(domain.classified(case, standing).to_json())
+def _classified(case: Case, client: Client | None, policy: Policy) -> dict[str, Any]:
+    standing = ledger.standing(case, client or Client(id=case.client_id), policy)
+    shown: dict[str, Any] = json.loads(ledger.classified(case, standing).to_json())
     return shown
 
 
-async def _case(store: Store, case_id: str) -> domain.Case:
+async def _case(store: Store, case_id: str) -> Case:
     case = await store.case(case_id)
-    if case is None:
+    if case is None or not case.revision:
         raise Problem(404, "unknown-case", "no event about this case has come yet")
     return case
-
-
-def _end_of_month(month: str, zone: ZoneInfo) -> datetime:
-    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=zone)
-    return (first.replace(day=28) + timedelta(days=4)).replace(day=1)

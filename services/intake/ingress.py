@@ -12,6 +12,7 @@ import httpx
 import structlog
 from pymongo.errors import PyMongoError
 
+from services.intake.domain.eligibility import flag_of
 from services.intake.settings import IntakeSettings
 from shared.clock import Clock
 from shared.contracts.envelope import EVENT_ID, Event, Refused, parse_structured
@@ -21,6 +22,7 @@ from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.journal import Entry, Journal, Outcome, Transaction
 from shared.observability import tracing
+from shared.policy.model import Policy
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +53,14 @@ class Ingress:
         clock: Clock,
         progress: Progress,
         crisis: httpx.AsyncClient | None,
+        policy: Policy,
     ) -> None:
         self._settings = settings
         self._journal = journal
         self._clock = clock
         self._progress = progress
         self._crisis = crisis
+        self._policy = policy
         self._storing: set[asyncio.Task[Any]] = set()
 
     async def take(self, documents: Sequence[Any]) -> list[Result]:
@@ -103,9 +107,10 @@ class Ingress:
                     reused[index] = _refused(index, event.id, refusal)
             return outcome
 
-        crises = [event for event in events.values() if event.topic == "crisis-flagged"]
-        if crises:
-            await self._take_crises(work, crises, alone=len(crises) == len(events))
+        flags = [event for event in events.values() if event.topic == "crisis-flagged"]
+        found = [flag_of(event, self._policy.eligibility) for event in events.values()]  # W26: in an opening
+        if crises := [*flags, *(flag for flag in found if flag)]:
+            await self._take_crises(work, crises, alone=len(flags) == len(events))
             return reused
         try:
             await self._journal.transact_then_publish(work)

@@ -10,10 +10,12 @@ from services.intake.api import routes
 from services.intake.ingress import Ingress
 from services.intake.reactions import IntakeReactions
 from services.intake.settings import IntakeSettings
+from services.intake.snapshots import SnapshotTaker
 from services.intake.store import Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
 from shared.mongo.erasure import carry_out
+from shared.policy.model import load
 from shared.web.crisis import crisis_client
 from shared.web.service import Readiness, Runtime, create_app
 
@@ -24,14 +26,22 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
     store = Store(runtime.db)
     runtime.preparations.append(store.ensure_indexes)
     erased = asyncio.Event()
-    runtime.react(IntakeReactions(store), after_batch=erased.set)
+    policy = load(settings.policy_file)
+    snapshots = SnapshotTaker(store, runtime.journal, policy, progress)
+
+    def wake() -> None:
+        erased.set()
+        snapshots.wake.set()
+
+    runtime.react(IntakeReactions(store, policy), after_batch=wake)
+    runtime.run("snapshots", snapshots.run)
     runtime.run(
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("intake"))
     )
     crisis = crisis_client("intake", settings, settings.crisis_url, settings.crisis_token)
-    ingress = Ingress(settings, runtime.journal, clock, progress, crisis)
+    ingress = Ingress(settings, runtime.journal, clock, progress, crisis, policy)
     app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
-    app.include_router(routes(store, runtime.vault, ingress, clock))
+    app.include_router(routes(store, runtime.vault, ingress, clock, policy))
     return app
 
 

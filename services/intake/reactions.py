@@ -1,27 +1,38 @@
-"""Consultation event -> fact in the ledger -> `case-classified`, when the case has changed."""
+"""Event -> fact in the ledger -> `case-classified`, when the case has changed; and what else follows at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.intake import domain
-from services.intake.domain import Case, Client
+from services.intake.domain import SOURCE, ledger, snapshots
+from services.intake.domain.eligibility import flag_of
+from services.intake.domain.ledger import Case, Client
+from services.intake.domain.sessions import outside_bounds
+from services.intake.domain.snapshots import Line, Snapshot
 from services.intake.store import Store
 from shared.contracts.envelope import Event, derive
-from shared.contracts.events import ClientErased, ConsentChanged
+from shared.contracts.events import (
+    AttentionChanged,
+    CalendarDue,
+    CaseOpened,
+    ClientErased,
+    ConsentChanged,
+    FollowUpRecorded,
+)
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, View
 from shared.mongo.erasure import Erasure
-
-SOURCE = "/aftercare/intake"
+from shared.observability import metrics
+from shared.policy.model import Policy
 
 
 class IntakeReactions:
-    """What intake does about each consultation event."""
+    """What intake does about each event."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, policy: Policy) -> None:
         self._store = store
+        self._policy = policy
 
     async def read(self, session: Session, events: Sequence[Event]) -> View:
         return await self._store.concerning(session, events)
@@ -30,58 +41,101 @@ class IntakeReactions:
         match event.data:
             case ClientErased(client_id=client_id):
                 return _erase(view, client_id)
+            case CalendarDue(rule=snapshots.RULE, month=month):
+                # F15: once asked for it is taken, however often the date is told.
+                return Changes() if view.get(Snapshot, month) else Changes(puts=[snapshots.wanted(month)])
+            case AttentionChanged() if event.source == SOURCE:
+                return Changes()  # our own proposal: the record that it follows from is in the ledger
             case _ if (known := view.get(Client, _client_of(event))) and known.erased:
                 return Changes()  # too late: the client has been forgotten
             case ConsentChanged() as data:
-                return _consent(view, event, data, now)
+                return self._consent(view, event, data, now)
             case data if getattr(data, "case_id", None):
-                return _fact(view, event, now)
+                return self._fact(view, event, now)
             case _:
                 return Changes()
 
+    def _fact(self, view: View, event: Event, now: datetime) -> Changes:
+        case_id = str(event.data.case_id)  # type: ignore[attr-defined]
+        client_id = _client_of(event)
+        before = view.get(Case, case_id) or Case(id=case_id, client_id=client_id)
+        client = _client(view, client_id)
+        after = ledger.record(before, event)
+        changes = self._said_anew(before, after, client, client, event, now)
+        marks = set(outside_bounds(after, self._policy)) - set(outside_bounds(before, self._policy))
+        counted = [metrics.SESSIONS_OUTSIDE_BOUNDS.labels(mark.bound, mark.how).inc for mark in marks]
+        match event.data:
+            case CaseOpened():
+                flag = flag_of(event, self._policy.eligibility)
+                changes += Changes(events=[flag] if flag else [])
+            case FollowUpRecorded() as data:
+                changes += self._propose(before, after, data, event, now)
+            case _:
+                pass
+        return changes + Changes(counted=counted)
+
+    def _consent(self, view: View, event: Event, data: ConsentChanged, now: datetime) -> Changes:
+        before = _client(view, data.client_id)
+        after = ledger.grant(before, event, data)
+        changes = Changes(puts=[after])
+        for case in view.having(Case, "client_id", data.client_id):
+            changes += self._said_anew(case, case, before, after, event, now)
+        return changes
+
+    def _said_anew(
+        self, before: Case, after: Case, client_before: Client, client: Client, event: Event, now: datetime
+    ) -> Changes:
+        """The case stored, and told to everyone if it stands otherwise than before."""
+        stands = ledger.standing(after, client, self._policy)
+        # A record alone makes no case: follow-ups are of cases that were told before.
+        is_known = before.revision or isinstance(event.data, FollowUpRecorded)
+        if is_known and ledger.standing(before, client_before, self._policy) == stands:
+            return Changes(puts=[after])
+        told = after.model_copy(
+            update={
+                "revision": before.revision + 1,
+                "known_at": before.known_at or now,
+                "classified_at": now,
+                "cause": event.topic,
+                "told_class": stands["case_class"],
+            }
+        )
+        classified = ledger.classified(told, stands)
+        return Changes(
+            puts=[told],
+            events=[derive(event.unique, SOURCE, classified, time=now, topic="case-classified")],
+        )
+
+    def _propose(
+        self, before: Case, after: Case, data: FollowUpRecorded, event: Event, now: datetime
+    ) -> Changes:
+        """Key attention proposed because of a score: once for a follow-up, and not where a person has decided."""
+        said = ledger.proposal(after, self._policy)
+        if said is None or said.event_id != event.id or said.source != event.source:
+            return Changes()
+        known = (*before.records.values(), *before.earlier.records)
+        if any(one.follow_up_id == data.follow_up_id and ledger.severe(one, self._policy) for one in known):
+            return Changes()
+        proposal = AttentionChanged(
+            case_id=after.id,
+            client_id=after.client_id,
+            reason=said.reason,
+            state=said.state,
+            decided_by=said.decided_by,
+            at=said.at,
+        )
+        cause = f"attention {data.follow_up_id}"
+        return Changes(events=[derive(cause, SOURCE, proposal, time=now, topic="attention-changed")])
+
 
 def _client_of(event: Event) -> str:
-    return str(event.data.client_id)  # type: ignore[attr-defined]
-
-
-def _fact(view: View, event: Event, now: datetime) -> Changes:
-    case_id = str(event.data.case_id)  # type: ignore[attr-defined]
-    client_id = _client_of(event)
-    before = view.get(Case, case_id) or Case(id=case_id, client_id=client_id)
-    client = _client(view, client_id)
-    after = domain.record(before, event)
-    return _said_anew(before, after, client, client, event, now)
-
-
-def _consent(view: View, event: Event, data: ConsentChanged, now: datetime) -> Changes:
-    before = _client(view, data.client_id)
-    after = domain.grant(before, event, data)
-    changes = Changes(puts=[after])
-    for case in view.having(Case, "client_id", data.client_id):
-        changes += _said_anew(case, case, before, after, event, now)
-    return changes
-
-
-def _said_anew(
-    before: Case, after: Case, client_before: Client, client: Client, event: Event, now: datetime
-) -> Changes:
-    """The case stored, and told to everyone if it stands otherwise than before."""
-    stands = domain.standing(after, client)
-    if before.revision and domain.standing(before, client_before) == stands:
-        return Changes(puts=[after])
-    told = after.model_copy(
-        update={"revision": before.revision + 1, "classified_at": now, "cause": event.topic}
-    )
-    classified = domain.classified(told, stands)
-    return Changes(
-        puts=[told], events=[derive(event.unique, SOURCE, classified, time=now, topic="case-classified")]
-    )
+    return str(getattr(event.data, "client_id", ""))
 
 
 def _erase(view: View, client_id: str) -> Changes:
     """Nothing about the client stays but the mark that keeps late events out."""
-    cases = view.having(Case, "client_id", client_id)
-    return Changes(puts=[Client(id=client_id, erased=True), Erasure(id=client_id)], removals=cases)
+    gone = [*view.having(Case, "client_id", client_id), *view.having(Line, "client_id", client_id)]
+    return Changes(puts=[Client(id=client_id, erased=True), Erasure(id=client_id)], removals=gone)
 
 
 def _client(view: View, client_id: str) -> Client:

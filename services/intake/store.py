@@ -1,18 +1,34 @@
-"""The collections of intake: `cases`, `clients`, `erasures`, `files`, `access_log`."""
+"""The collections of intake: `cases`, `clients`, `erasures`, `files`, `access_log`, `snapshots`, `snapshot_lines`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bson.binary import Binary
 
-from services.intake.domain import Case, Client
+from services.intake.domain.ledger import Case, Client
+from services.intake.domain.snapshots import Line, Snapshot
 from shared.contracts.envelope import Event
-from shared.contracts.events import ClientErased, ConsentChanged
+from shared.contracts.events import CalendarDue, CaseClass, ClientErased, ConsentChanged
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import View
+
+
+@dataclass(frozen=True)
+class Those:
+    """Which lines of the ledger are asked for; None: whatever they say."""
+
+    case_class: CaseClass | None = None
+    counsellor_id: str | None = None
+    enterprise_id: str | None = None
+
+    def query(self, *fields: str) -> dict[str, str]:
+        """The query, where class, counsellor and enterprise lie under these names."""
+        wanted = zip(fields, (self.case_class, self.counsellor_id, self.enterprise_id), strict=True)
+        return {field: value for field, value in wanted if value is not None}
 
 
 class Store:
@@ -24,16 +40,25 @@ class Store:
         self.clients = db.get_collection(Client.collection)
         self.files = db.get_collection("files")
         self.access_log = db.get_collection("access_log")
+        self.snapshots = db.get_collection(Snapshot.collection)
+        self.lines = db.get_collection(Line.collection)
 
     async def ensure_indexes(self) -> None:
         await self.cases.create_index("client_id")
-        await self.cases.create_index([("classified_at", 1), ("_id", 1)])
+        await self.cases.create_index([("known_at", 1), ("_id", 1)])
         await self.access_log.create_index([("at", 1)])
+        await self.lines.create_index([("month", 1), ("case_id", 1)])
+        await self.lines.create_index("client_id")
 
     async def concerning(self, session: Session, events: Sequence[Event]) -> View:
-        """The cases and clients that the events are about; for what concerns a client, all its cases."""
+        """The cases and clients that the events are about; for what concerns a client, all its cases.
+
+        Of a client who is erased also the lines in the classifications of months; of a date of the regime its month.
+        """
         case_ids = {event.data.case_id for event in events if getattr(event.data, "case_id", None)}  # type: ignore[attr-defined]
-        client_ids = {event.data.client_id for event in events}  # type: ignore[attr-defined]
+        client_ids = {event.data.client_id for event in events if getattr(event.data, "client_id", None)}  # type: ignore[attr-defined]
+        erased = [event.data.client_id for event in events if isinstance(event.data, ClientErased)]
+        months = [event.data.month for event in events if isinstance(event.data, CalendarDue)]
         whole = {
             event.data.client_id for event in events if isinstance(event.data, ConsentChanged | ClientErased)
         }
@@ -50,6 +75,12 @@ class Store:
         those = {"_id": {"$in": list(client_ids)}}
         clients = await self.clients.find(those, session=session).to_list(None)
         view.load(Client.model_validate(found) for found in clients)
+        if erased:
+            lines = await self.lines.find({"client_id": {"$in": erased}}, session=session).to_list(None)
+            view.load(Line.model_validate(found) for found in lines)
+        if months:
+            taken = await self.snapshots.find({"_id": {"$in": months}}, session=session).to_list(None)
+            view.load(Snapshot.model_validate(found) for found in taken)
         return view
 
     async def case(self, case_id: str) -> Case | None:
@@ -60,18 +91,51 @@ class Store:
         found = await self.clients.find_one({"_id": client_id})
         return Client.model_validate(found) if found else Client(id=client_id)
 
-    async def clients_by_id(self, client_ids: Sequence[str]) -> dict[str, Client]:
-        found = self.clients.find({"_id": {"$in": list(client_ids)}})
+    async def clients_by_id(
+        self, client_ids: Sequence[str], session: Session | None = None
+    ) -> dict[str, Client]:
+        found = self.clients.find({"_id": {"$in": list(client_ids)}}, session=session)
         return {stored["_id"]: Client.model_validate(stored) async for stored in found}
 
-    async def page(self, before: datetime, after: str | None, limit: int) -> list[Case]:
+    async def page(self, before: datetime, those: Those, after: str | None, limit: int) -> list[Case]:
         """Cases known before an instant, in the order of their ids, starting after `after`."""
-        query: dict[str, Any] = {"classified_at": {"$lt": before}}
+        query: dict[str, Any] = {
+            "known_at": {"$lt": before},
+            **those.query("told_class", "opening.counsellor_id", "opening.enterprise_id"),
+        }
         if after:
             query["_id"] = {"$gt": after}
         return [
             Case.model_validate(found) async for found in self.cases.find(query).sort("_id", 1).limit(limit)
         ]
+
+    async def snapshot(self, month: str) -> Snapshot | None:
+        """The classification of a month, once all cases are in it."""
+        found = await self.snapshots.find_one({"_id": month, "done": True})
+        return Snapshot.model_validate(found) if found else None
+
+    async def has_snapshot_to_take(self) -> bool:
+        return await self.snapshots.find_one({"done": False}, {"_id": 1}) is not None
+
+    async def snapshot_to_take(self, session: Session) -> Snapshot | None:
+        """The earliest month that is not done."""
+        found = await self.snapshots.find_one({"done": False}, sort=[("_id", 1)], session=session)
+        return Snapshot.model_validate(found) if found else None
+
+    async def cases_after(self, after: str, limit: int, session: Session) -> list[Case]:
+        found = self.cases.find({"_id": {"$gt": after}}, session=session).sort("_id", 1).limit(limit)
+        return [Case.model_validate(stored) for stored in await found.to_list(None)]
+
+    async def lines_of(self, month: str, those: Those, after: str | None, limit: int) -> list[Line]:
+        """The classification of a month in the order of the cases' ids, starting after `after`."""
+        query: dict[str, Any] = {
+            "month": month,
+            **those.query("case_class", "counsellor_id", "enterprise_id"),
+        }
+        if after:
+            query["case_id"] = {"$gt": after}
+        found = self.lines.find(query).sort("case_id", 1).limit(limit)
+        return [Line.model_validate(stored) async for stored in found]
 
     async def put_file(self, case_id: str, client_id: str, sealed: Binary, by: str, at: datetime) -> None:
         stored = {"client_id": client_id, "sealed": sealed, "by": by, "at": at}

@@ -51,6 +51,7 @@ from shared.contracts.events import (
 from shared.contracts.types import EventData, write_time
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
+from shared.policy.model import DutyRule
 
 SOURCE = "/aftercare/scheduler"
 MANAGER = "department-manager"
@@ -106,7 +107,8 @@ class Decision:
     def react(self, event: Event) -> None:
         match event.data:
             case CaseClassified() as data:
-                self._classified(data)
+                if not self._classified(data):
+                    return  # older than what is known: nothing has happened
             case ClientStatusChanged() as data if data.status in ("deceased", "incapable"):
                 self._gone(data.client_id, data.status)
             case ClientErased() as data:
@@ -127,14 +129,20 @@ class Decision:
         if client_id is None or not self._gone_already(client_id):
             self.happened(event.topic, event.data, event.time)
 
-    def _classified(self, data: CaseClassified) -> None:
+    def _classified(self, data: CaseClassified) -> bool:
         known = self.view.get(KnownCase, data.case_id)
         if (known and known.revision >= data.revision) or self._gone_already(data.client_id) == "erased":
-            return
+            return False
         self._put(
             KnownCase(id=data.case_id, revision=data.revision, client_id=data.client_id, body=data.to_json())
         )
         self._plan_case(data, data.cause)
+        for duty in self.view.having(Duty, "case_id", data.case_id):
+            held = self._duty(duty.id) or duty
+            owed = self._as_owed(held, self.regime.policy.duty(duty.rule), data)
+            if owed != held:
+                self._settle(owed)
+        return True
 
     def _plan_case(self, data: CaseClassified, cause: str) -> None:
         client = self._client(data.client_id)
@@ -313,7 +321,7 @@ class Decision:
         self._publish(
             "reminder-due",
             ReminderDue(
-                reminder_id=item.id,
+                reminder_id=item.told_as,
                 what=item.what,
                 to=item.to,
                 subject=item.subject,
@@ -340,7 +348,8 @@ class Decision:
         what = Happening.of(topic, data, time)
         for rule, subject in duties.touched_by(what, self.regime):
             duty = duties.after(self._duty(duties.duty_id(rule, subject)), rule, subject, what, self.regime)
-            self._settle(duty)
+            known = self.view.get(KnownCase, duty.case_id or "")
+            self._settle(self._as_owed(duty, rule, known.classified()) if known else duty)
         for gone in reminders.cancelled_by(what, self.regime):
             held = self._reminder(gone)
             if held:
@@ -454,6 +463,10 @@ class Decision:
 
     def _put(self, document: Document) -> None:
         self._puts[f"{document.collection} {document.id}"] = document
+
+    def _as_owed(self, duty: Duty, rule: DutyRule, case: CaseClassified) -> Duty:
+        """The duty, held back while its case is referred (W26)."""
+        return duties.referral(duty, rule, self.now if case.status == "referred" else None)
 
     def _client(self, client_id: str) -> KnownClient:
         return self._known_client(client_id) or KnownClient(id=client_id)

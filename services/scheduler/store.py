@@ -18,11 +18,15 @@ from services.scheduler.domain.plans import MILESTONES, Plan
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
     CaseClassified,
+    CaseClosed,
+    CaseOpened,
     ClientErased,
     ClientStatusChanged,
     ConsentChanged,
     IncidentChanged,
     MilestoneReached,
+    SessionCompleted,
+    SessionScheduled,
 )
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import View
@@ -81,6 +85,11 @@ class Store:
         clients = {
             str(client) for event in events if (client := getattr(event.data, "client_id", None)) is not None
         }
+        counselled = cases | {
+            event.data.case_id
+            for event in events
+            if isinstance(event.data, CaseOpened | SessionScheduled | SessionCompleted | CaseClosed)
+        }
         view = View()
         either: list[dict[str, Any]] = []
         if cases:
@@ -91,8 +100,8 @@ class Store:
             either.append({"subject": {"$in": wanted}})
         if either:
             await self._load(view, {"$or": either}, session)
-        if cases or concerned:
-            those = {"$or": [{"_id": {"$in": list(cases)}}, {"client_id": {"$in": list(concerned)}}]}
+        if counselled or concerned:
+            those = {"$or": [{"_id": {"$in": list(counselled)}}, {"client_id": {"$in": list(concerned)}}]}
             found = await self.cases.find(those, session=session).to_list(None)
             view.load(KnownCase.model_validate(stored) for stored in found)
         await self._load_clients(view, clients, session)

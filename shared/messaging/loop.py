@@ -240,6 +240,7 @@ class ReactionLoop:
                 refused.append((arrival.record, Refused("handler-error", "", "deciding on the event failed")))
                 continue
             outcome.view.apply(changes)
+            outcome.counted += changes.counted
             if TOPICS[event.topic].subject == "client_id":
                 outcome.clients.add(event.subject)
             outgoing = [Outgoing.of(derived, trace) for derived in changes.events]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
@@ -33,10 +33,15 @@ class Changes:
     puts: Sequence[Document] = ()
     events: Sequence[Event] = ()
     removals: Sequence[Document] = ()
+    counted: Sequence[Callable[[], None]] = ()
+    """Metrics to be moved once the changes stand."""
 
     def __add__(self, other: Changes) -> Changes:
         return Changes(
-            (*self.puts, *other.puts), (*self.events, *other.events), (*self.removals, *other.removals)
+            (*self.puts, *other.puts),
+            (*self.events, *other.events),
+            (*self.removals, *other.removals),
+            (*self.counted, *other.counted),
         )
 
 

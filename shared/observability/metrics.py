@@ -39,6 +39,13 @@ RETRIES = Counter(
     "aftercare_retries_total", "Batches put back because the database or the bus was away.", ["service"]
 )
 
+# --- intake ---------------------------------------------------------------------------------------------------
+SESSIONS_OUTSIDE_BOUNDS = Counter(
+    "aftercare_sessions_outside_bounds_total",
+    "Sessions that were marked for their length or frequency (W40, W47), by the policy's row.",
+    ["bound", "how"],
+)
+
 # --- timers ---------------------------------------------------------------------------------------------------
 TIMERS_FIRED = Counter(
     "aftercare_timers_fired_total", "Follow-up, duty and calendar timers that fired.", ["kind"]

@@ -198,6 +198,8 @@ class ReminderRule(EventRule):
 
     what: Code
     to: Annotated[str, Field(pattern=r"^(client|role:[a-z0-9\-]{1,64})$")]
+    to_staff: FieldName | None = None
+    """The field that names the one person who is told; `to` where it is absent."""
     field: FieldName
     before: Duration = timedelta()
     after: Duration = timedelta()
@@ -222,6 +224,58 @@ class Bound(Row):
 
     at_least: Duration | None = None
     at_most: Duration | None = None
+
+
+class Frequency(Row):
+    """How many times a week something is held."""
+
+    at_least: Whole
+    at_most: Whole
+
+
+class HealthGate(Row):
+    """Who needs other help than counselling: each field of an opening's `eligibility` that refuses where it is true."""
+
+    refused: tuple[Literal["acute_crisis", "severe_illness"], ...]
+
+
+class IndividualsGate(Row):
+    """Who may come on their own account, both ages included. An age or employment that is not known refuses nobody."""
+
+    youngest: Annotated[int, Field(ge=0, le=150)]
+    oldest: Annotated[int, Field(ge=0, le=150)]
+    employment: tuple[Literal["employed", "about-to-start", "none"], ...]
+
+
+class EnterprisesGate(Row):
+    """What the opening of an enterprise's case must have beside `enterprise_id`."""
+
+    agreements: bool
+    """Whether `agreements_signed: false` refuses it."""
+
+
+class Eligibility(Strict):
+    """Who is refused and referred. Services that are not named refuse nobody."""
+
+    services: tuple[Service, ...]
+    health: HealthGate
+    individuals: IndividualsGate
+    enterprises: EnterprisesGate
+
+
+class Severe(Row):
+    """The bands of a scale from which key attention is inferred."""
+
+    scale: Code
+    bands: tuple[Code, ...]
+
+
+class AttentionRules(Strict):
+    """How key attention is inferred by a machine, and what that does (collision 6)."""
+
+    at_once: bool
+    """The stricter plan applies from the proposal on; false: nothing changes until a person has decided."""
+    severe: tuple[Severe, ...]
 
 
 class Sample(Row):
@@ -324,6 +378,9 @@ class Policy(Strict):
     targets: tuple[Target, ...]
     samples: tuple[Sample, ...]
     bounds: tuple[Bound, ...]
+    frequencies: tuple[Frequency, ...]
+    eligibility: Eligibility
+    attention: AttentionRules
     staffing: Staffing
     crisis: CrisisChain
 
@@ -351,6 +408,9 @@ class Policy(Strict):
         yield from self.targets
         yield from self.samples
         yield from self.bounds
+        yield from self.frequencies
+        yield from (self.eligibility.health, self.eligibility.individuals, self.eligibility.enterprises)
+        yield from self.attention.severe
         yield from self.staffing.certificates
         yield self.crisis
 
@@ -392,6 +452,9 @@ class Policy(Strict):
 
     def bound(self, name: str) -> Bound:
         return _as(Bound, self.rule(name))
+
+    def frequency(self, name: str) -> Frequency:
+        return _as(Frequency, self.rule(name))
 
 
 def _as(kind: type[R], row: Row) -> R:

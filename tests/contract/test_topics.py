@@ -30,7 +30,8 @@ PUBLISHERS = {
     "session-completed": {COMPANY},
     "case-closed": {COMPANY},
     "client-dropped": {COMPANY},
-    "crisis-flagged": {COMPANY, "survey"},
+    # Who is refused for an acute crisis is in one, and intake sees it at the opening (W26).
+    "crisis-flagged": {COMPANY, "survey", "intake"},
     "attention-changed": {COMPANY, "intake"},
     "consent-changed": {COMPANY, "survey"},
     "client-status-changed": {COMPANY},
@@ -54,7 +55,7 @@ PUBLISHERS = {
 MUST_READ = {
     "intake": {
         "case-opened", "session-completed", "case-closed", "client-dropped", "attention-changed",
-        "consent-changed", "client-status-changed", "client-erased",
+        "consent-changed", "client-status-changed", "client-erased", "follow-up-recorded", "calendar-due",
     },
     "scheduler": {"case-classified", "follow-up-recorded", "milestone-reached", "incident-changed", "client-erased"},
     "survey": {

@@ -114,6 +114,29 @@ async def test_diligent_staff_conduct_what_the_clauses_ask_for(tmp_path: Path) -
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
 
 
+async def test_who_is_refused_for_an_acute_crisis_is_paged_and_planned_nothing_but_care_after_it(
+    tmp_path: Path,
+) -> None:
+    """W26: nothing of counselling is planned, whatever else is told of the case; A32 stands beside it."""
+    at = "2026-03-01T10:00:00+08:00"
+    opened = event(
+        "case-opened", at, case_id=CASE, client_id=CLIENT, counsellor_id="counsellor-1",
+        service="workplace-adaptation", agreed_sessions=4, opened_at=at,
+        eligibility={"acute_crisis": True, "severe_illness": False},
+    )  # fmt: skip
+    summary = await simulate_file(lines([opened, *TIMELINE]), tmp_path, staff=StaffKind.diligent)
+
+    told = written(tmp_path)
+    statuses = {one["data"]["status"] for one in told if one["type"] == "aftercare.case-classified.v1"}
+    assert statuses == {"referred"}
+    assert summary["incidents"] == 1
+    assert summary["events"]["crisis-flagged"] == 1
+    assert {rule: counts["completed"] for rule, counts in summary["follow_ups"].items()} == {
+        "crisis-aftercare": 4
+    }
+    assert summary["dead_letters"] == 0
+
+
 async def test_absent_staff_miss_everything_and_somebody_is_told(tmp_path: Path) -> None:
     summary = await simulate_file(lines(TIMELINE), tmp_path, staff=StaffKind.absent)
 

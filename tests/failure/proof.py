@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from services.intake.domain import Case, Client
+from services.intake.domain.ledger import Case, Client
 from services.reporting.domain.read_models import FollowUp as Reported
 from services.scheduler.domain.agenda import FollowUp, item
 from services.survey.domain.follow_ups import FollowUp as Conducted

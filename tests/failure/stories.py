@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.intake.domain import Case, Client
+from services.intake.domain.ledger import Case, Client
 from services.scheduler.domain.agenda import FollowUp
 from shared.contracts.envelope import Event
 from tests.builders import Timeline

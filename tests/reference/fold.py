@@ -35,7 +35,7 @@ class Fold:
         self.published: list[Event] = []
         self.intake = View()
         self.scheduler = View()
-        self._intake = IntakeReactions(_NO_STORE)
+        self._intake = IntakeReactions(_NO_STORE, REGIME.policy)
         self._scheduler = SchedulerReactions(_NO_STORE, REGIME)
         self._seen: set[tuple[str, str]] = set()
         self._topics: dict[str, deque[Event]] = defaultdict(deque)

@@ -91,7 +91,9 @@ def _of_case(case_id: str, facts: list[Fact]) -> Iterable[Demanded]:
 def _status(
     mine: list[Fact], sessions: list[Fact], closed_at: datetime | None, dropped_at: datetime | None
 ) -> str:
-    _, opened_at = _holding(mine, "case-opened", "opened_at")
+    opening, opened_at = _holding(mine, "case-opened", "opened_at")
+    if opening and _referred(opening["data"]):
+        return "referred"
     if closed_at and opened_at and opened_at > closed_at:
         closed_at = None
     if dropped_at and opened_at and opened_at > dropped_at:
@@ -103,6 +105,18 @@ def _status(
     if dropped_at:
         return "dropped"
     return "closed" if closed_at else "open"
+
+
+def _referred(opened: Fact) -> bool:
+    """W23, W26, W28, of workplace adaptation alone: what is not known refuses nobody, and no ending admits anybody."""
+    if opened["service"] != "workplace-adaptation":
+        return False
+    said = opened["eligibility"]
+    if said["acute_crisis"] or said["severe_illness"]:
+        return True
+    if opened.get("enterprise_id"):
+        return said.get("agreements_signed") is False
+    return not 18 <= said.get("age", 18) <= 60 or said.get("employment") == "none"
 
 
 def _attentive(mine: list[Fact], sessions: list[Fact], closing: Fact | None) -> bool:

@@ -36,6 +36,25 @@ def moments(draw: st.DrawFn, start: str) -> datetime:
 
 
 @st.composite
+def openings(draw: st.DrawFn) -> dict[str, Any]:
+    """Mostly a service that refuses nobody; else one that refuses about half."""
+    if draw(st.integers(0, 2)):
+        return {}
+    eligibility = {
+        "acute_crisis": draw(st.sampled_from([False, False, False, True])),
+        "severe_illness": draw(st.sampled_from([False, False, False, True])),
+        "age": draw(st.sampled_from([None, 17, 18, 60, 61])),
+        "employment": draw(st.sampled_from([None, "employed", "about-to-start", "none"])),
+        "agreements_signed": draw(st.sampled_from([None, True, False])),
+    }
+    return {
+        "service": "workplace-adaptation",
+        "enterprise_id": draw(st.sampled_from([None, "enterprise-1"])),
+        "eligibility": {name: value for name, value in eligibility.items() if value is not None},
+    }
+
+
+@st.composite
 def happenings(draw: st.DrawFn, start: str, number: int) -> Event:
     """One event of the story; sometimes it is a later word on something that happened earlier."""
     when = draw(moments(start))
@@ -44,7 +63,7 @@ def happenings(draw: st.DrawFn, start: str, number: int) -> Event:
     case: dict[str, Any] = {"case_id": draw(st.sampled_from(["case-1"] * 4 + ["case-2"]))}
     match draw(st.sampled_from("oosssssscccdddaappppu")):
         case "o":
-            return builders.case_opened(**about, **case, opened_at=when)
+            return builders.case_opened(**about, **case, opened_at=when, **draw(openings()))
         case "s":
             marks = draw(st.sampled_from([[], [], [], ["career-crisis"]]))
             number_of = draw(st.integers(1, 7))
@@ -107,6 +126,15 @@ def test_any_interleaving_repetition_and_lateness_gives_the_follow_ups_demanded(
 
     assert set(anyhow) == set(in_order)
 
+
+REFUSED: dict[str, Any] = {
+    "service": "workplace-adaptation",
+    "eligibility": {"acute_crisis": False, "severe_illness": True},
+}
+ADMITTED: dict[str, Any] = {
+    "service": "workplace-adaptation",
+    "eligibility": {"acute_crisis": False, "severe_illness": False, "age": 60, "employment": "employed"},
+}
 
 STORIES = {
     "opened only": Timeline().opened("2026-03-02"),
@@ -181,6 +209,17 @@ STORIES = {
     "third session before National Day": Timeline().sessions(3, "2026-09-16 10:50"),
     "midnight in Shanghai": Timeline().closed("2026-03-31 00:00:00"),
     "the second before midnight in Shanghai": Timeline().closed("2026-03-31 23:59:59"),
+    "referred, and closed all the same": (
+        Timeline().opened("2026-03-02", **REFUSED).sessions(3, "2026-03-03").closed("2026-03-20")
+    ),
+    "referred, and a later word on the opening admits": (
+        Timeline().opened("2026-03-02", **REFUSED).sessions(3, "2026-03-03")
+        .opened("2026-03-02", time="2026-03-20", **ADMITTED).closed("2026-04-20")
+    ),
+    "admitted, and a later word on the opening refuses": (
+        Timeline().opened("2026-03-02", **ADMITTED).sessions(3, "2026-03-03").closed("2026-03-20")
+        .opened("2026-03-02", time="2026-04-20", **REFUSED)
+    ),
     "a year that no notice covers": Timeline().dropped("2028-09-29").closed("2028-10-02"),
 }  # fmt: skip
 

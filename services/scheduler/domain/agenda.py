@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, computed_field
 
 from services.scheduler.domain.consent import Word
 from shared.contracts.events import CaseClass, CaseClassified, FollowUpDue, Form
+from shared.contracts.types import write_time
 from shared.mongo.documents import Document
 
 SLOTS = 16
@@ -106,6 +107,8 @@ class Duty(Item):
     provisional: bool = False
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
+    referred_at: datetime | None = None
+    """When the case was referred, as long as that stands: nothing is owed to it until it is admitted."""
     warned: bool = False
     published: tuple[str, ...] = ()
 
@@ -129,6 +132,13 @@ class Reminder(Item):
     state: Literal["waiting", "held", "sent", "cancelled"] = "waiting"
     pointless_from: datetime | None = None
     """When what it announces has come; None where it announces nothing."""
+    since: datetime | None = None
+    """Since when a client has been silent, where it asks about that: once for each silence."""
+
+    @property
+    def told_as(self) -> str:
+        """The id under which it is told: each silence is told under one of its own."""
+        return name_of(self.id, write_time(self.since)) if self.since else self.id
 
 
 class Date(Item):

@@ -76,6 +76,21 @@ def cancelled(duty: Duty, at: datetime) -> Duty:
     return duty.model_copy(update={"cancelled_at": duty.cancelled_at or at})
 
 
+COUNSELLING = frozenset({"case-opened", "session-scheduled", "session-completed", "case-closed"})
+"""What opens the duties of counselling itself: a referred client gets none (W26). What was found in a follow-up, or is
+owed for a service that was rendered, is handled all the same."""
+
+
+def referral(duty: Duty, rule: DutyRule, at: datetime | None) -> Duty:
+    """The duty of a case that was referred at that time; None: it is not. Admitted later, the duty opens again."""
+    if rule.opened_by.event not in COUNSELLING or (duty.referred_at is None) == (at is None):
+        return duty
+    told = duty.published
+    if at is None and duty.cancelled_at is None:
+        told = tuple(change for change in told if change not in ("opened", "cancelled"))
+    return duty.model_copy(update={"referred_at": at, "published": told})
+
+
 def news(duty: Duty, rule: DutyRule, regime: Regime) -> tuple[Duty, list[tuple[str, datetime]]]:
     """What has to be told of a duty that nobody knows yet, each with the time at which it came about."""
     told = list(duty.published)
@@ -87,15 +102,16 @@ def news(duty: Duty, rule: DutyRule, regime: Regime) -> tuple[Duty, list[tuple[s
             fresh.append((change, at))
 
     if duty.opened_at and duty.due_at:
-        ended = duty.fulfilled_at or duty.cancelled_at
+        cancelled_at = duty.cancelled_at or duty.referred_at
+        ended = duty.fulfilled_at or cancelled_at
         if ended is None or duty.fulfilled_at or "opened" in told:
             tell("opened", duty.opened_at)
         if duty.fulfilled_at and "cancelled" not in told:
             if duty.fulfilled_at > late_from(duty, regime):
                 tell("late", late_from(duty, regime))
             tell("fulfilled", duty.fulfilled_at)
-        elif duty.cancelled_at and "opened" in told and "fulfilled" not in told:
-            tell("cancelled", duty.cancelled_at)
+        elif cancelled_at and "opened" in told and "fulfilled" not in told:
+            tell("cancelled", cancelled_at)
     updated = duty.model_copy(update={"published": tuple(told)})
     return updated.model_copy(update={"next_at": _next_at(updated, rule, regime)}), fresh
 

@@ -8,10 +8,21 @@ from datetime import datetime, timedelta
 from services.scheduler.domain.agenda import Reminder, name_of
 from services.scheduler.domain.duties import Happening, matches
 from services.scheduler.domain.planning import Regime
-from shared.contracts.events import FollowUpPlanned
+from shared.contracts.events import CaseClassified, FollowUpPlanned
+from shared.contracts.types import EventData
 from shared.policy.conditions import field_of
 from shared.policy.counting import at_ten, local_day
 from shared.policy.model import ReminderRule
+
+LAST_SEEN = "last_seen"
+"""The field of a rule that asks about a silence: see `last_seen`."""
+
+
+def last_seen(data: EventData) -> datetime | None:
+    """When a case last showed a sign of its client (collision 5): the end of a session, or the opening."""
+    assert isinstance(data, CaseClassified)
+    ends = [end.ended_at for end in data.session_ends]
+    return max([*ends, *([data.opened_at] if data.opened_at else [])], default=None)
 
 
 def reminder_id(rule: ReminderRule, subject: str) -> str:
@@ -23,6 +34,8 @@ def opened_by(what: Happening, regime: Regime) -> Iterable[tuple[ReminderRule, s
     if isinstance(what.data, FollowUpPlanned) and what.data.change not in ("planned", "moved"):
         return
     for rule in regime.reminders.get(what.topic, ()):
+        if rule.field == LAST_SEEN and not rule.after:
+            continue  # nobody is asked about silences
         if matches(rule.opened_by, what):
             subject = rule.subject_of(what.topic, what.data)
             if subject:
@@ -43,19 +56,22 @@ def remind(
 ) -> Reminder | None:
     """The reminder, at its time or at once where less is left; None when there was nothing left to remind of.
 
-    Who was told already is not told again when the thing moves; what moves into the past is not told at all.
+    Who was told already is not told again when the thing moves; what moves into the past is not told at all. Of a
+    silence the counsellor is told once, and again only after the client was seen since.
     """
-    if held and held.state == "sent":
+    instant = _counted_from(rule, what.data)
+    if instant is None:
         return None
-    instant = field_of(what.data, rule.field)
-    assert isinstance(instant, datetime)
+    if held and held.state == "sent" and (held.since is None or instant <= held.since):
+        return None
     if instant <= now and rule.before:
         return held.model_copy(update={"state": "cancelled", "next_at": None}) if held else None
     at = instant - rule.before + rule.after
     if rule.after >= timedelta(days=1):  # days later means on that day, at the regime's hour: not at night
         switches = regime.policy.switches
         at = at_ten(local_day(at, switches.zone), switches.hour, switches.zone)
-    return Reminder(
+    person = field_of(what.data, rule.to_staff) if rule.to_staff else None
+    reminder = Reminder(
         id=reminder_id(rule, subject),
         rule=rule.name,
         clause=rule.clause,
@@ -63,8 +79,19 @@ def remind(
         case_id=getattr(what.data, "case_id", None),
         client_id=getattr(what.data, "client_id", None),
         what=rule.what,
-        to=rule.to,
+        to=f"staff:{person}" if person else rule.to,
         next_at=max(at, now),
         pointless_from=instant if rule.before else None,
+        since=instant if rule.field == LAST_SEEN else None,
         fired=held.fired if held else 0,
     )
+    return None if reminder == held else reminder
+
+
+def _counted_from(rule: ReminderRule, data: EventData) -> datetime | None:
+    """The time that a rule counts from; None where the client of a case has not been seen yet."""
+    if rule.field == LAST_SEEN:
+        return last_seen(data)
+    instant = field_of(data, rule.field)
+    assert isinstance(instant, datetime)
+    return instant

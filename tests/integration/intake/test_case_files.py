@@ -61,6 +61,34 @@ async def test_a_file_is_sealed_and_each_read_is_recorded(stack: Start) -> None:
         assert text not in held
 
 
+async def test_a_file_with_a_private_detail_is_refused_and_the_detail_not_repeated(stack: Start) -> None:
+    """F47, F48, W45. The answer names the field, and what it seems to hold."""
+    details = {
+        "core_problem": ("电话 138-0013-8000", "a telephone number"),
+        "closing_advice": ("write to someone@example.com", "an e-mail address"),
+        "kind_of_counselling": ("证件 11010519491231002X", "an ID number"),
+    }
+    async with stack("intake") as system:
+        await system.publish(case_opened())
+        async with system.client("intake", "counsellor", subject="counsellor-1") as client:
+            answers = {
+                field: await client.put("/v1/cases/case-1/file", json=FILE | {field: text})
+                for field, (text, _) in details.items()
+            }
+            missing = await client.get("/v1/cases/case-1/file")
+
+    for field, answer in answers.items():
+        text, what = details[field]
+        problem = answer.json()
+        assert answer.status_code == 422
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (problem["reason"], problem["field"]) == ("invalid-field", f"body.{field}")
+        assert what in problem["detail"]
+        assert text not in answer.text
+        assert text.split()[-1] not in answer.text
+    assert missing.status_code == 404  # nothing of it was kept
+
+
 async def test_erasing_a_client_leaves_nothing_but_the_mark_that_keeps_late_events_out(stack: Start) -> None:
     async with stack("intake") as system:
         await system.publish(case_opened(), consent_changed(purposes={"recording": True}))
@@ -86,7 +114,7 @@ async def test_erasing_a_client_leaves_nothing_but_the_mark_that_keeps_late_even
     assert file.status_code in (404, 410)
     assert other.status_code == 200
     assert erased == {"_id": "client-1", "key_destroyed": True}
-    assert client_left == {"_id": "client-1", "consents": {}, "erased": True}
+    assert client_left == {"_id": "client-1", "consents": {}, "earlier": {}, "erased": True}
     assert (cases, keys) == (0, 0)
     assert "case-3" not in told
     assert letters == []

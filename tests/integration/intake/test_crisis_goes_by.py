@@ -63,6 +63,31 @@ async def test_a_crisis_does_not_wait_for_the_bus(stack: Start, monkeypatch: pyt
         assert len(await system.events("case-opened")) == 1
 
 
+async def test_nor_does_an_opening_in_an_acute_crisis(stack: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W26. The flag that goes over HTTP is the one that follows from the opening once the bus is back."""
+    opening = case_opened(
+        service="workplace-adaptation", eligibility={"acute_crisis": True, "severe_illness": False}
+    )
+    async with (
+        fake_crisis() as crisis,
+        stack("intake", intake={"crisis_url": crisis.url, "crisis_patience_seconds": PATIENCE}) as system,
+    ):
+        publisher = system.runtime("intake").publisher
+        with monkeypatch.context() as away:
+
+            async def no_bus(_: object) -> None:
+                raise KafkaConnectionError("away")
+
+            away.setattr(publisher, "publish", no_bus)
+            answer = await post(system, opening)
+
+        assert answer.status_code == 202
+        await system.settled()
+        flags = await system.events("crisis-flagged")
+        assert [flag.structured() for flag in flags] == crisis.told
+        assert len(flags) == 1
+
+
 async def test_a_crisis_does_not_wait_for_the_database(stack: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed, it refuses connections; frozen, it keeps them and answers nothing. Neither holds a crisis up."""
     impatient(monkeypatch)

@@ -18,6 +18,7 @@ from shared.messaging.bus import Outgoing
 from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.documents import View
+from shared.policy.model import load
 from shared.web.service import Runtime
 from tests.builders import case_opened, client_erased, consent_changed
 from tests.conftest import Start
@@ -28,7 +29,7 @@ class Slow(IntakeReactions):
     """Decides on what it has read only once it may."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store)
+        super().__init__(store, load())
         self.has_read = asyncio.Event()
         self.may_go_on = asyncio.Event()
 

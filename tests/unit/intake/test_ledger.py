@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from services.intake import domain
-from services.intake.domain import Case, Client
+from services.intake.domain import ledger as domain
+from services.intake.domain.ledger import Case, Client
 from shared.contracts.envelope import Event, Refused
 from shared.contracts.events import ConsentChanged
 from tests.builders import (
@@ -20,6 +20,7 @@ from tests.builders import (
     consent_changed,
     session_completed,
 )
+from tests.unit.policy.regime import POLICY
 
 
 def ledger(*events: Event) -> Case:
@@ -65,7 +66,7 @@ CLASSES = {
 def test_the_class_follows_from_the_facts_in_any_order(name: str) -> None:
     story, expected = CLASSES[name]
     for order in itertools.permutations(story.events):
-        assert domain.case_class(ledger(*order)) == expected
+        assert domain.case_class(ledger(*order), POLICY) == expected
 
 
 def test_of_two_facts_of_a_kind_the_later_word_holds_whichever_comes_first() -> None:
@@ -98,14 +99,14 @@ def test_sessions_are_told_in_the_order_in_which_they_ended() -> None:
         session_completed(session_no=2, ended_at="2026-03-02"),
         session_completed(session_no=1, ended_at="2026-03-09"),
     )
-    told = domain.classified(case, domain.standing(case, Client(id="client-1")))
+    told = domain.classified(case, domain.standing(case, Client(id="client-1"), POLICY))
 
     assert [end.session_no for end in told.session_ends] == [2, 1]
 
 
 def test_attention_says_who_decided() -> None:
-    marked = domain.attention(ledger(session_completed(marks=["career-crisis", "other"])))
-    said = domain.attention(ledger(attention_changed(state="proposed", decided_by="machine")))
+    marked = domain.attention(ledger(session_completed(marks=["career-crisis", "other"])), POLICY)
+    said = domain.attention(ledger(attention_changed(state="proposed", decided_by="machine")), POLICY)
 
     assert marked
     assert (marked.reason, marked.state, marked.decided_by) == ("career-crisis", "decided", "counsellor")
@@ -157,4 +158,4 @@ def test_nothing_new_is_told_of_a_fact_that_changes_nothing() -> None:
     before = ledger(case_closed(closed_at="2026-04-02"))
     after = domain.record(before, case_closed(closed_at="2026-04-01"))
 
-    assert domain.standing(before, client) == domain.standing(after, client)
+    assert domain.standing(before, client, POLICY) == domain.standing(after, client, POLICY)

@@ -10,8 +10,17 @@ import itertools
 
 import pytest
 
-from services.scheduler.domain.agenda import FollowUp
-from tests.builders import at, client_status_changed
+from services.scheduler.domain.agenda import Duty, FollowUp
+from shared.contracts.envelope import Event
+from tests.builders import (
+    at,
+    case_opened,
+    client_status_changed,
+    follow_up_recorded,
+    milestone_reached,
+    session_scheduled,
+)
+from tests.reference.fold import Fold, folded
 from tests.unit.scheduler.desk import Desk, classified, milestone, recorded
 
 
@@ -253,3 +262,66 @@ def test_a_cancelled_follow_up_needs_no_preparation() -> None:
 
     assert [change for change, _ in desk.duties("prepare-1wd")] == ["opened", "cancelled"]
     assert {item.state for item in desk.view.all(FollowUp)} == {"cancelled"}
+
+
+# --- referred cases (W26) ---------------------------------------------------------------------------------------
+
+
+def opening(time: str, ill: bool) -> Event:
+    eligibility = {"acute_crisis": False, "severe_illness": ill}
+    return case_opened(
+        service="workplace-adaptation", opened_at="2026-03-02", time=time, eligibility=eligibility
+    )
+
+
+REFUSED = opening("2026-03-02 10:00", ill=True)
+ADMITTED = opening("2026-03-03 10:00", ill=False)
+FIRST_TALK = session_scheduled(starts_at="2026-03-20 10:00", time="2026-03-02 11:00")
+
+
+def states(fold: Fold, *rules: str) -> dict[str, str]:
+    fold.until(at("2026-03-03 12:00"))
+    return {
+        duty.rule: duty.state for duty in fold.scheduler.all(Duty) if duty.rule in rules and duty.published
+    }
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_w26_a_referred_case_is_owed_no_counselling_in_any_order(seed: int) -> None:
+    asked = ("assessment-2wd", "case-analysed")
+    for order in itertools.permutations([REFUSED, FIRST_TALK]):
+        assert set(states(folded(order, seed), *asked).values()) <= {"cancelled"}
+    for order in itertools.permutations([REFUSED, ADMITTED, FIRST_TALK]):
+        fold = folded(order, seed)
+        assert states(fold, *asked) == {"assessment-2wd": "open", "case-analysed": "open"}
+        fold.until(at("2026-03-31"))
+        assert {one.rule for one in fold.told("escalation-required") if one.reason == "late"} >= set(asked)
+    for order in itertools.permutations(
+        [REFUSED, ADMITTED, opening("2026-03-03 11:00", ill=True), FIRST_TALK]
+    ):
+        fold = folded(order, seed)
+        assert set(states(fold, *asked).values()) <= {"cancelled"}
+        fold.until(at("2026-03-31"))
+        assert not {one.rule for one in fold.told("escalation-required")} & set(asked)
+
+
+def test_what_was_found_in_a_follow_up_is_handled_though_the_case_is_referred() -> None:
+    complaint = follow_up_recorded(flags=["complaint"], conducted_at="2026-03-02 12:00")
+    for order in itertools.permutations([REFUSED, complaint]):
+        assert states(folded(order), "complaint-3wd") == {"complaint-3wd": "open"}
+
+
+def test_a_follow_up_of_a_case_that_is_referred_later_is_cancelled_for_that_reason() -> None:
+    desk = Desk().hears_of("case-classified", "2026-03-02 10:00", **classified())
+    desk.hears_of("case-classified", "2026-03-03 10:00", **classified(revision=2, status="referred"))
+
+    told = sorted((one.rule, one.change, one.reason) for one in desk.told("follow-up-planned")[-2:])
+    assert told == [("closed-15d", "cancelled", "case-referred"), ("closed-3m", "cancelled", "case-referred")]
+    assert desk.until("2026-09-30").told("follow-up-due") == []
+    assert [data.what for data in desk.told("reminder-due") if data.to == "client"] == []
+
+
+def test_what_was_done_while_a_case_was_referred_counts_once_it_is_admitted() -> None:
+    done = milestone_reached(milestone="assessment-done", subject="case-1", reached_at="2026-03-02 15:00")
+    for order in itertools.permutations([REFUSED, ADMITTED, done]):
+        assert states(folded(order), "assessment-2wd") == {"assessment-2wd": "fulfilled"}

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.builders import at, case_closed, client_dropped, client_status_changed, session_scheduled
-from tests.reference.fold import folded
+import pytest
+
+from services.scheduler.domain import reminders
+from services.scheduler.domain.duties import Happening
+from services.scheduler.domain.planning import Regime
+from tests.builders import Timeline, at, case_closed, client_dropped, client_status_changed, session_scheduled
+from tests.reference.fold import REGIME, Fold, folded
 from tests.unit.scheduler.desk import Desk, classified, recorded
 
 
@@ -212,3 +217,95 @@ def test_the_invitation_follows_the_form_that_comes_first() -> None:
     desk.hears_of("case-classified", "2026-03-16 10:00", **lifted).until("2026-03-25")
     assert desk.reminders("questionnaire-invitation") == [at("2026-03-17 10:00")]
     assert desk.reminders("questionnaire-reminder") == [at("2026-03-20 10:00")]
+
+
+# --- silent clients (collision 5) -------------------------------------------------------------------------------
+
+
+def silences(fold: Fold, until: str) -> list[tuple[str, str, str]]:
+    """What was said about silent clients by then: to whom, about what, when."""
+    fold.until(at(until))
+    told = [one for one in fold.told("reminder-due") if one.what == "silent-client"]
+    assert len({one.reminder_id for one in told}) == len(told)  # a message gateway takes each of them
+    return [
+        (one.to, one.subject, f"{one.at.astimezone(REGIME.policy.switches.zone):%m-%d %H:%M}") for one in told
+    ]
+
+
+MINE = ("staff:counsellor-1", "case-1")
+
+
+def test_the_counsellor_of_a_silent_client_is_asked_once_for_each_silence() -> None:
+    """Opened on 2 March; sessions on 4 and 11 March, then none until 20 May."""
+    fold = folded(Timeline().opened("2026-03-02").session("2026-03-04").session("2026-03-11 23:00").events)
+    assert silences(fold, "2026-05-19") == [(*MINE, "04-10 10:00")]
+
+    (again,) = Timeline().session("2026-05-20", session_no=3).events
+    assert silences(fold.deliver(again).settle(), "2026-08-31") == [
+        (*MINE, "04-10 10:00"),
+        (*MINE, "06-19 10:00"),
+    ]
+
+
+def test_where_no_session_was_held_the_silence_begins_at_the_opening_and_the_later_of_both_counts() -> None:
+    assert silences(folded(Timeline().opened("2026-03-02").events), "2026-06-30") == [(*MINE, "04-01 10:00")]
+    reopened = (
+        Timeline().opened("2026-03-02").session("2026-03-04").dropped("2026-03-10").opened("2026-03-20")
+    )
+    assert silences(folded(reopened.events), "2026-06-30") == [(*MINE, "04-19 10:00")]
+
+
+def test_where_nobody_knows_the_counsellor_the_role_is_asked() -> None:
+    fold = folded(Timeline().session("2026-03-04").events)
+    assert silences(fold, "2026-06-30") == [("role:counsellor", "case-1", "04-03 10:00")]
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        Timeline().opened("2026-03-02").session("2026-03-04").closed("2026-03-20"),
+        Timeline().opened("2026-03-02").session("2026-03-04").dropped("2026-03-20"),
+        Timeline().opened("2026-03-02").session("2026-03-04").status("2026-03-20", "deceased"),
+        Timeline().attention("2026-03-02"),  # no session and no opening: nothing to count from
+    ],
+)
+def test_nobody_is_asked_about_a_case_that_has_ended_or_was_never_begun(story: Timeline) -> None:
+    assert silences(folded(story.events), "2026-08-31") == []
+    assert silences(folded(story.events[::-1]), "2026-08-31") == []
+
+
+def test_a_case_that_goes_on_is_asked_about_again() -> None:
+    story = Timeline().opened("2026-03-02").closed("2026-03-20").opened("2026-04-20", time="2026-04-20")
+    assert silences(folded(story.events), "2026-08-31") == [(*MINE, "05-20 10:00")]
+
+
+def test_what_changes_nothing_of_the_silence_asks_nothing_anew() -> None:
+    """An older word that comes late, a consent, an older revision of the case."""
+    story = Timeline().opened("2026-03-02").sessions(2, "2026-03-04").events
+    fold = folded(story)
+    assert silences(fold, "2026-04-30") == [(*MINE, "04-10 10:00")]
+    late = Timeline().session("2026-03-01", session_no=7, time="2026-05-01").consent("2026-05-02").events
+    for event in late:
+        fold.deliver(event)
+    assert silences(fold.settle(), "2026-08-31") == [(*MINE, "04-10 10:00")]
+
+    desk = Desk().hears_of("case-classified", "2026-03-02 10:00", **classified(revision=2))
+    open_before = classified(revision=1, status="open", opened_at=at("2026-03-01 10:00"), closed_at=None)
+    desk.hears_of("case-classified", "2026-03-02 11:00", **(open_before | {"class": "new"})).until(
+        "2026-06-30"
+    )
+    assert desk.reminders("silent-client") == []
+
+
+def test_zero_days_ask_nobody() -> None:
+    rules = tuple(
+        rule.model_copy(update={"after": rule.after * 0}) if rule.name == "silent-client" else rule
+        for rule in REGIME.policy.reminders
+    )
+    off = Regime(REGIME.policy.model_copy(update={"reminders": rules}), REGIME.calendar)
+    (told,) = folded(Timeline().opened("2026-03-02").events).told("case-classified")
+    what = Happening.of("case-classified", told, at("2026-03-02 10:00"))
+
+    assert [rule.name for rule, _ in reminders.opened_by(what, REGIME)] == ["silent-client"]
+    assert list(reminders.opened_by(what, off)) == []
+    assert REGIME.policy.reminder("silent-client").after == REGIME.policy.switches.silent_after
