@@ -190,7 +190,8 @@ class CalendarRule(Row):
     role: Code
     what: Code
     due: MonthlyDate
-    move: Literal["earlier-in-month", "working-day", "any-day"] = "earlier-in-month"
+    move: Literal["earlier-in-month", "working-day", "any-day"] | None = None
+    """Where a day off moves this one date; else the switch `dates_on_days_off` says it for all."""
 
 
 class ReminderRule(EventRule):
@@ -244,13 +245,42 @@ class Staffing(Strict):
 
 
 class Switches(Strict):
-    """Decisions of ours where the regime leaves room."""
+    """Decisions of ours where the regime leaves room, or where its clauses collide (the number is the collision's).
+
+    The defaults are what we do. Changing one is a new version of the policy, not new code.
+    """
 
     zone: Zone
     hour: Hour
     work_begins_before: Duration
     silent_after: Duration
+    """5: after so long without a session the counsellor is asked whether the client stopped."""
     call_attempts: Annotated[int, Field(ge=1, le=5)]
+    after_the_plan: Literal["amendment", "next-plan"] = "amendment"
+    """1: a follow-up that arises once the month's plan is approved goes ahead as an amendment to it, or waits."""
+    coverage_of: Literal["due", "due-less-refusals"] = "due"
+    """2: which of the two coverage rates is held against its target (F37, F39, F41). Both are always reported."""
+    raised_after_closing: Literal["gains-missing", "keeps-plan"] = "gains-missing"
+    """3: a case raised to key attention after its closing gains the follow-ups of F40, or keeps those of F36."""
+    overtaken_by_ending: Literal["superseded", "kept"] = "superseded"
+    """4: what becomes of a follow-up in counselling that the case's ending overtook (F38)."""
+    proposed_attention: Literal["counts", "waits"] = "counts"
+    """6: until a person decides on it, proposed key attention brings the stricter plan, or nothing."""
+    follow_ups_on_days_off: Literal["later", "earlier", "not"] = "later"
+    """7: where a follow-up with `move: working-day` goes that falls on a day off: to the next working day, to the
+    last one before (never back to the anchor's day: then to the next), or nowhere."""
+    within_on_days_off: Literal["inside-limit", "not"] = "inside-limit"
+    """7: where a follow-up with `move: inside-limit` goes (F38, F42)."""
+    dates_on_days_off: Literal["earlier", "later", "not"] = "earlier"
+    """7: where "by the 5th" goes: earlier but never out of its month, to the next working day, or nowhere."""
+    month_end: Literal["last-day", "next-month"] = "last-day"
+    """7: a day that the month does not have is its last, or the first of the next (31 August + 6 months)."""
+    first_day_counts: bool = False
+    """7: whether days, working days and months count from the first day on, which makes each a day shorter."""
+    hours_on_days_off: Literal["run", "rest"] = "run"
+    """7: hours run at once, or stand still on days off."""
+    unknown_year: Literal["weekends-off", "all-worked"] = "weekends-off"
+    """8: which days of a year without notice are off. Either way the date is provisional."""
 
 
 class CrisisStep(Strict):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 
 from aftercare.mistakes import Mistake
 from aftercare.policy import explanation
-from shared.policy.model import REGIME, Policy, load
-from shared.web.texts import LANGUAGES
+from shared.policy.model import REGIME, Policy, Switches, load
+from shared.web.texts import LANGUAGES, Language
 from tests.unit.aftercare.command_line import Invoke
 
 
@@ -54,6 +55,32 @@ def test_a_clause_is_told_by_each_row_that_carries_it(policy: Policy) -> None:
 )
 def test_a_rule_is_told_by_its_name(policy: Policy, rule: str, said: str) -> None:
     assert said in "\n".join(explanation(policy, rule, "en"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_switch_is_told_by_its_name_whatever_its_value(policy: Policy, language: Language) -> None:
+    for name, field in Switches.model_fields.items():
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        for value in choices or (
+            [True, False] if field.annotation is bool else [getattr(policy.switches, name)]
+        ):
+            switched = policy.switches.model_copy(update={name: value})
+            (said,) = explanation(policy.model_copy(update={"switches": switched}), name, language)
+            assert name in said
+
+
+def test_where_a_day_off_leads_is_told_as_the_switches_stand(policy: Policy) -> None:
+    switched = policy.switches.model_copy(
+        update={"follow_ups_on_days_off": "earlier", "dates_on_days_off": "not", "within_on_days_off": "not"}
+    )
+    other = policy.model_copy(update={"switches": switched})
+    for rule, usual, changed in (
+        ("closed-15d", "the next working day", "the working day before"),
+        ("dropped-7d", "inside the limit", "by questionnaire alone"),
+        ("report-5th", "earlier within its month", "on any day"),
+    ):
+        assert usual in explanation(policy, rule, "en")[0]
+        assert changed in explanation(other, rule, "en")[0]
 
 
 def test_a_clause_without_a_row_is_said_to_be_carried_elsewhere(policy: Policy) -> None:
