@@ -11,10 +11,12 @@ from shared.policy.model import (
     Bound,
     CalendarRule,
     Certificate,
+    ClassRule,
     CrisisChain,
     DutyRule,
     EventRule,
     FollowUpRule,
+    Gate,
     Limit,
     Policy,
     ReminderRule,
@@ -58,6 +60,25 @@ def _name(row: Row) -> str:
 def says(row: Row, language: Language, policy: Policy) -> str:
     """A row as a sentence."""
     raise TypeError(f"{type(row).__name__} has no words yet: add them here")
+
+
+@says.register
+def _(row: ClassRule, language: Language, policy: Policy) -> str:
+    statuses = [text(f"policy.status.{status}", language) for status in row.status]
+    what = [text("policy.class.status", language, status=_list(statuses, language))]
+    if row.attention:
+        what.append(text("policy.class.attention", language))
+    if row.sessions_from:
+        what.append(text("policy.class.sessions", language, count=row.sessions_from))
+    if row.marks:
+        what.append(text("policy.class.marks", language, marks=_list(list(row.marks), language)))
+    return text("policy.class", language, name=row.name, what=text("policy.class.joint", language).join(what))
+
+
+@says.register
+def _(row: Gate, language: Language, policy: Policy) -> str:
+    what = text(f"policy.gate.{row.name}", language)
+    return text("policy.gate", language, service=row.service, what=what, reason=row.reason)
 
 
 @says.register

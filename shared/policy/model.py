@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, model_validator
 
-from shared.contracts.events import Form, Service
+from shared.contracts.events import CaseClass, CaseStatus, Form, Service
 from shared.contracts.types import Code, Strict
 from shared.policy.conditions import Condition, field_of
 from shared.policy.counting import Period, parse_duration
@@ -70,6 +70,29 @@ class Row(Strict):
     @property
     def clauses(self) -> tuple[str, ...]:
         return (self.clause, *self.also)
+
+
+class ClassRule(Row):
+    """What makes a case belong to a class (F11-F14). Of the rows, in their order, the first that fits holds."""
+
+    name: CaseClass
+    status: Annotated[tuple[CaseStatus, ...], Field(min_length=1)]
+    sessions_from: Whole = 0
+    """So many completed sessions at least."""
+    attention: bool = False
+    """Only under key attention, proposed or decided."""
+    marks: tuple[Code, ...] = ()
+    """What calls for key attention by name. A counsellor may use other marks: they do as well."""
+
+    def fits(self, status: CaseStatus, sessions: int, attention: bool) -> bool:
+        return status in self.status and sessions >= self.sessions_from and (attention or not self.attention)
+
+
+class Gate(Row):
+    """A thing that a service refuses, and the reason code that it gives."""
+
+    service: Literal["intake", "scheduler", "survey", "crisis", "reporting"]
+    reason: Code
 
 
 class FollowUpRule(Row):
@@ -346,7 +369,11 @@ class Policy(Strict):
     version: Code
     effective_from: date
     roles: tuple[Code, ...]
+    milestones: tuple[Code, ...]
+    """Every milestone that somebody reports. A duty that waits for another could never be fulfilled."""
     switches: Switches
+    classes: tuple[ClassRule, ...]
+    gates: tuple[Gate, ...]
     follow_ups: tuple[FollowUpRule, ...]
     duties: tuple[DutyRule, ...]
     calendar: tuple[CalendarRule, ...]
@@ -363,17 +390,23 @@ class Policy(Strict):
         keys += [row.name for row in self.rows() if not isinstance(row, FollowUpRule)]
         if repeated := [key for key, times in Counter(keys).items() if times > 1]:
             raise ValueError(f"more than one row is named {repeated[0]}")
-        if unknown := sorted(self._roles_used() - set(self.roles)):
-            raise ValueError(f"the role {unknown[0]} is not listed under roles")
         return self
 
-    def _roles_used(self) -> set[str]:
-        used = {role for duty in self.duties for role in (duty.role, duty.escalate_to)}
-        used |= {rule.role for rule in self.calendar} | {step.role for step in self.crisis.escalation}
-        return used | {rule.to.removeprefix("role:") for rule in self.reminders if rule.to != "client"}
+    @model_validator(mode="after")
+    def _every_case_has_a_class(self) -> Self:
+        for status in get_args(CaseStatus):
+            if not any(rule.fits(status, 0, False) for rule in self.classes):
+                raise ValueError(f"classes: no row fits a case that is {status} and had no session")
+        return self
+
+    def class_of(self, status: CaseStatus, sessions: int, attention: bool) -> CaseClass:
+        """The class of a case: how it stands, its completed sessions, whether key attention is proposed or decided."""
+        return next(rule.name for rule in self.classes if rule.fits(status, sessions, attention))
 
     def rows(self) -> Iterator[Row]:
         """Every row that carries a clause."""
+        yield from self.classes
+        yield from self.gates
         yield from self.follow_ups
         yield from self.duties
         yield from self.calendar
@@ -432,4 +465,9 @@ def _as(kind: type[R], row: Row) -> R:
 
 def load(path: Path | None = None) -> Policy:
     """The regime, checked. Raises PolicyError with file, line, field and advice for each mistake."""
-    return read(path or REGIME, Policy)
+    from shared.policy.lint import check  # it knows the model; only here does anything need both
+
+    file = path or REGIME
+    policy = read(file, Policy)
+    check(file, policy)
+    return policy
