@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from aftercare.clauses_page import carriers
 from aftercare.mistakes import Mistake
 from aftercare.policy_words import in_words, switch_in_words
 from aftercare.terminal import out
-from shared.policy.model import REGIME, Policy, PolicyError, Switches, load
+from shared.policy.clauses import Clause, known_clauses
+from shared.policy.model import REGIME, Policy, PolicyError, Row, Switches, load
 from shared.web.texts import LANGUAGES, Language, choose, text
 
 app = typer.Typer(no_args_is_help=True, help="The regime as data: check it, explain it.")
@@ -65,20 +68,43 @@ def explain(
 
 
 def explanation(policy: Policy, what: str, language: Language) -> list[str]:
-    """One line for each row that carries the clause or has the name. Raises Mistake for neither."""
+    """One line for each row that carries the clause or has the name, and one for what else carries the clause.
+
+    Raises Mistake where there is no such clause, rule or switch.
+    """
     clause = what.upper()
     if clause[:1] in ("F", "A", "W") and clause[1:].isdigit():
+        if clause not in known_clauses():
+            raise Mistake(f"there is no clause {clause}: docs/clauses.md lists them")
         rows = policy.of_clause(clause)
-        if not rows:
-            return [text("policy.clause.none", language, clause=clause)]
-    elif what in Switches.model_fields:
+        return [
+            *(in_words(row, language, policy) for row in rows),
+            *_carried_elsewhere(known_clauses()[clause], rows, policy, language),
+        ]
+    if what in Switches.model_fields:
         return [switch_in_words(what, language, policy)]
-    else:
-        rows = tuple(row for row in policy.rows() if row.name == what)
-        if not rows:
-            near = difflib.get_close_matches(
-                what, [*{row.name for row in policy.rows()}, *Switches.model_fields], 3
-            )
-            advice = f"did you mean {', '.join(near)}?" if near else "name a clause such as F40"
-            raise Mistake(f"the policy has no rule {what!r}: {advice}")
+    rows = tuple(row for row in policy.rows() if row.name == what)
+    if not rows:
+        near = difflib.get_close_matches(
+            what, [*{row.name for row in policy.rows()}, *Switches.model_fields], 3
+        )
+        advice = f"did you mean {', '.join(near)}?" if near else "name a clause such as F40"
+        raise Mistake(f"the policy has no rule {what!r}: {advice}")
     return [in_words(row, language, policy) for row in rows]
+
+
+def _carried_elsewhere(
+    clause: Clause, rows: Sequence[Row], policy: Policy, language: Language
+) -> Iterator[str]:
+    """By what else than rows a clause is carried, or why by nothing."""
+    told = {"clause": clause.id, "says": clause.says}
+    others = [carrier for carrier in carriers(clause, policy) if carrier.kind in ("question", "code")]
+    if others:
+        questions = ", ".join(carrier.name for carrier in others if carrier.kind == "question")
+        named = [text("policy.clause.question", language, names=questions)] if questions else []
+        named += [carrier.name for carrier in others if carrier.kind == "code"]
+        yield text("policy.clause.carried", language, carriers="; ".join(named), **told)
+    if clause.open:
+        yield text("policy.clause.open", language, why=clause.open, **told)
+    elif not rows and not others:
+        yield text("policy.clause.text" if clause.mark == "text" else "policy.clause.none", language, **told)

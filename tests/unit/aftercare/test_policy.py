@@ -9,6 +9,7 @@ import pytest
 
 from aftercare.mistakes import Mistake
 from aftercare.policy import explanation
+from shared.policy.clauses import known_clauses
 from shared.policy.model import REGIME, Policy, Switches, load
 from shared.web.texts import LANGUAGES, Language
 from tests.unit.aftercare.command_line import Invoke
@@ -83,8 +84,37 @@ def test_where_a_day_off_leads_is_told_as_the_switches_stand(policy: Policy) -> 
         assert changed in explanation(other, rule, "en")[0]
 
 
-def test_a_clause_without_a_row_is_said_to_be_carried_elsewhere(policy: Policy) -> None:
-    assert explanation(policy, "F7", "en")[0].startswith("No row of the policy carries F7")
+@pytest.mark.parametrize(
+    ("clause", "said"),
+    [
+        ("F4", ["F4: Operations (运营部) conducts and records. Carried by survey: api."]),
+        (
+            "F17",
+            [
+                "Carried by questions of the questionnaire: plan, state, progress; survey: domain.questionnaire."
+            ],
+        ),
+        ("F8", ["F8: Ethics code for counsellors. It is out of software's reach."]),
+        ("F23", ["F40, F23 key-15d (15d): ", "Survey refuses a video follow-up of any case but key attention"]),
+        ("W23", ["Intake refuses", "W23: Individuals"]),
+    ],
+)
+def test_a_clause_says_what_carries_it_besides_rows(policy: Policy, clause: str, said: list[str]) -> None:
+    told = "\n".join(explanation(policy, clause, "en"))
+    assert all(part in told for part in said)
+
+
+def test_every_clause_is_told_in_both_languages(policy: Policy) -> None:
+    for clause in known_clauses():
+        for language in LANGUAGES:
+            told = explanation(policy, clause, language)
+            assert told
+            assert all(clause in one for one in told)
+
+
+def test_a_clause_that_is_none_is_a_mistake(policy: Policy) -> None:
+    with pytest.raises(Mistake, match="there is no clause F99"):
+        explanation(policy, "F99", "en")
 
 
 def test_an_unknown_rule_suggests_near_ones(policy: Policy) -> None:
