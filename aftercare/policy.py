@@ -1,4 +1,4 @@
-"""`aftercare policy`: check a policy file, and say in plain words what a clause or rule makes us do."""
+"""`aftercare policy`: check a policy file, say in plain words what it makes us do, and what a new one changes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import typer
 
 from aftercare.clauses_page import carriers
 from aftercare.mistakes import Mistake
+from aftercare.policy_diff import changes_in_words
 from aftercare.policy_words import in_words, switch_in_words
 from aftercare.terminal import out
 from shared.policy.clauses import Clause, known_clauses
 from shared.policy.model import REGIME, Policy, PolicyError, Row, Switches, load
 from shared.web.texts import LANGUAGES, Language, choose, text
 
-app = typer.Typer(no_args_is_help=True, help="The regime as data: check it, explain it.")
+app = typer.Typer(no_args_is_help=True, help="The regime as data: check it, explain it, compare versions.")
 
 
 @app.command()
@@ -57,14 +58,45 @@ def explain(
     ] = None,
 ) -> None:
     """Say in plain words what a clause, a rule or a switch makes us do."""
+    chosen = _language(language)
+    for line in explanation(_usable(file), what, chosen):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The policy as it was.")],
+    new: Annotated[Path, typer.Argument(help="The policy as it would be.")],
+    language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+) -> None:
+    """Say in plain words what a new version changes, with example dates. Exit code 0: equal in effect, 1: different.
+
+    Names of versions, notes, the lists of roles and milestones, and the order of rows (but of classes) have no effect.
+    """
+    chosen = _language(language)
+    before, after = _usable(old), _usable(new)
+    names = {"old": before.version, "new": after.version}
+    lines = changes_in_words(before, after, chosen)
+    if not lines:
+        out.print(text("policy.diff.equal", chosen, **names), markup=False, soft_wrap=True)
+        return
+    begins = {"old_from": before.effective_from, "new_from": after.effective_from}
+    for line in (text("policy.diff.head", chosen, **names, **begins), *lines):
+        out.print(line, markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _language(language: str) -> Language:
     if language not in LANGUAGES:
         raise Mistake(f"--language {language!r} is none of ours: choose {' or '.join(LANGUAGES)}")
+    return choose(language)
+
+
+def _usable(file: Path | None) -> Policy:
     try:
-        policy = load(file)
+        return load(file)
     except PolicyError as error:
         raise Mistake(f"the policy cannot be used:\n{error}") from None
-    for line in explanation(policy, what, choose(language)):
-        out.print(line, markup=False, soft_wrap=True)
 
 
 def explanation(policy: Policy, what: str, language: Language) -> list[str]:

@@ -39,7 +39,7 @@ _UNITS = (
 def in_words(row: Row, language: Language, policy: Policy) -> str:
     """A row as one line: its clauses, its name, and what it makes us do."""
     sentence = says(row, language, policy)
-    parts = [f"{', '.join(row.clauses)} {_name(row)}: {sentence[0].upper()}{sentence[1:]}"]
+    parts = [f"{', '.join(row.clauses)} {name_of(row)}: {sentence[0].upper()}{sentence[1:]}"]
     if isinstance(row, EventRule) and row.cancelled_by:
         parts.append(text("policy.cancelled", language, trigger=_trigger(row.cancelled_by)))
     if isinstance(row, DutyRule) and row.service:
@@ -49,7 +49,8 @@ def in_words(row: Row, language: Language, policy: Policy) -> str:
     return " ".join(part.strip() for part in parts)
 
 
-def _name(row: Row) -> str:
+def name_of(row: Row) -> str:
+    """The name of a row, with its step where several share the name."""
     return f"{row.name} ({row.step})" if isinstance(row, FollowUpRule) and row.name != row.step else row.name
 
 
@@ -288,6 +289,13 @@ def _duration(duration: timedelta, language: Language) -> str:
     """In the largest unit that measures it exactly."""
     measure, unit = next((measure, unit) for measure, unit in _UNITS if not duration % measure)
     return _counted(duration // measure, unit, language)
+
+
+def span_of(value: Period | timedelta, language: Language) -> str:
+    """A stretch of days and months, or of exact time."""
+    if isinstance(value, Period):
+        return _span(value, language)
+    return _duration(value, language)
 
 
 def _counted(count: int, unit: str, language: Language) -> str:

@@ -95,7 +95,10 @@ def test_where_a_day_off_leads_is_told_as_the_switches_stand(policy: Policy) -> 
             ],
         ),
         ("F8", ["F8: Ethics code for counsellors. It is out of software's reach."]),
-        ("F23", ["F40, F23 key-15d (15d): ", "Survey refuses a video follow-up of any case but key attention"]),
+        (
+            "F23",
+            ["F40, F23 key-15d (15d): ", "Survey refuses a video follow-up of any case but key attention"],
+        ),
         ("W23", ["Intake refuses", "W23: Individuals"]),
     ],
 )
