@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.builders import Timeline, attention_changed, case_opened
 from tests.conftest import Start
 
@@ -25,6 +27,7 @@ async def test_a_case_says_what_it_is_and_why(stack: Start) -> None:
     assert (unknown.status_code, unknown.json()["reason"]) == (404, "unknown-case")
 
 
+@pytest.mark.clause("F16")
 async def test_the_ledger_of_a_month_comes_in_pages(stack: Start) -> None:
     async with stack("intake", start="2026-03-31 23:59:59") as system:
         await system.publish(

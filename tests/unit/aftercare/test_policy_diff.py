@@ -94,9 +94,7 @@ def test_a_row_that_came_or_went_is_told_whole(told) -> None:
     assert code == 1
     assert [line[:4] for line in lines[1:]] == ["- F5", "    ", "+ F5", "    "]
     assert "Administration must act within 5 working days" in lines[1]
-    assert (
-        lines[4] == "    for example 2026-01-01 10:00: before nothing; now 2026-01-08 23:59"
-    )
+    assert lines[4] == "    for example 2026-01-01 10:00: before nothing; now 2026-01-08 23:59"
 
 
 def test_what_changes_no_date_shows_none(told) -> None:

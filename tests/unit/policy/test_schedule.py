@@ -30,6 +30,7 @@ def plan(name: str, anchor: str, step: str | None = None, calendar: WorkCalendar
     return schedule(POLICY.follow_up(name, step), at(anchor), calendar, POLICY)
 
 
+@pytest.mark.clause("F36", "F38", "F40", "F42", "A32")
 @pytest.mark.parametrize(
     ("name", "step", "anchor", "scheduled", "complete"),
     [
@@ -179,6 +180,7 @@ def test_limits_that_count_from_the_opening(rule: str, opened: str, due: str) ->
     assert written(found.at) == due
 
 
+@pytest.mark.clause("F52")
 @pytest.mark.parametrize(
     ("scheduled", "due"),
     [
@@ -213,6 +215,7 @@ def test_a_working_limit_starts_from_shanghais_day_and_may_be_provisional() -> N
 # --- dates --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.clause("F15", "F44", "F64")
 @pytest.mark.parametrize(
     ("rule", "month", "due"),
     [

@@ -23,6 +23,7 @@ def changes(fold: Fold) -> list[tuple[str, str, str]]:
     return [(data.rule, data.change, data.reason) for data in fold.told("follow-up-planned")]
 
 
+@pytest.mark.clause("F40")
 def test_raised_to_key_attention_the_shared_steps_keep_their_ids() -> None:
     closed = Timeline().closed("2026-03-02")
     before = standing(folded(closed.events))
@@ -138,6 +139,7 @@ def test_a_missed_follow_up_can_still_be_conducted() -> None:
 
 
 class TestConsent:
+    @pytest.mark.clause("F10")
     def test_withdrawal_cancels_what_is_planned(self) -> None:
         fold = Fold(at("2026-03-02"))
         for event in Timeline().closed("2026-03-02").consent("2026-03-05").events:
@@ -200,6 +202,7 @@ class TestCareAfterACrisis:
         resolved(desk, "2026-03-06 15:00")
         return desk
 
+    @pytest.mark.clause("A32")
     def test_it_goes_on_after_the_incident(self) -> None:
         assert care(self.desk()) == self.WHOLE
 
@@ -212,6 +215,7 @@ class TestCareAfterACrisis:
         assert care(desk)["1d"] == at("2026-03-09 10:00")
         assert len(care(desk)) == 4
 
+    @pytest.mark.clause("F10")
     def test_whoever_withdraws_consent_is_not_called(self) -> None:
         desk = self.desk()
         desk.hears(consent_changed(changed_at="2026-03-08 12:00"))
