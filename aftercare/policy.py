@@ -16,6 +16,7 @@ from aftercare.policy_words import in_words, switch_in_words
 from aftercare.terminal import out
 from shared.policy.clauses import Clause, known_clauses
 from shared.policy.model import REGIME, Policy, PolicyError, Row, Switches, load
+from shared.policy.versions import load_versions
 from shared.web.texts import LANGUAGES, Language, choose, text
 
 app = typer.Typer(no_args_is_help=True, help="The regime as data: check it, explain it, compare versions.")
@@ -24,24 +25,28 @@ app = typer.Typer(no_args_is_help=True, help="The regime as data: check it, expl
 @app.command()
 def lint(
     file: Annotated[
-        Path | None, typer.Argument(help="A policy; by default the one of this release.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="A policy, or a folder of versions; by default that of this release.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Check a policy: every mistake with file, line, field and advice. Exit code 1 when there is one."""
     path = file or REGIME
     try:
-        policy = load(path)
+        versions = load_versions(path).versions
     except PolicyError as error:
         for problem in error.problems:
             out.print(str(problem), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    rows = list(policy.rows())
-    clauses = {clause for row in rows for clause in row.clauses}
-    out.print(
-        f"{path.name} {policy.version}, in force from {policy.effective_from}: "
-        f"{len(rows)} rows for {len(clauses)} clauses, no mistakes",
-        soft_wrap=True,
-    )
+    for policy in versions:
+        rows = list(policy.rows())
+        clauses = {clause for row in rows for clause in row.clauses}
+        out.print(
+            f"{path.name} {policy.version}, in force from {policy.effective_from}: "
+            f"{len(rows)} rows for {len(clauses)} clauses, no mistakes",
+            soft_wrap=True,
+        )
 
 
 @app.command()

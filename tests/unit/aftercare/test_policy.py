@@ -137,6 +137,20 @@ def test_the_shipped_policy_has_no_mistakes(aftercare: Invoke) -> None:
     assert "no mistakes" in result.output
 
 
+def test_a_folder_of_versions_is_checked_whole(aftercare: Invoke, tmp_path: Path) -> None:
+    text = REGIME.read_text(encoding="utf-8")
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    later = text.replace('version: "2026-1"', 'version: "2027-1"')
+    (tmp_path / "b.yaml").write_text(later, encoding="utf-8")
+    clash = aftercare("policy", "lint", str(tmp_path))
+    assert clash.exit_code == 1
+    assert "effective_from: 2026-01-01 is that of" in clash.output
+    (tmp_path / "b.yaml").write_text(later.replace("2026-01-01", "2027-01-01", 1), encoding="utf-8")
+    told = aftercare("policy", "lint", str(tmp_path))
+    assert told.exit_code == 0
+    assert [line.split()[1] for line in told.output.splitlines()] == ["2026-1,", "2027-1,"]
+
+
 def test_mistakes_are_told_with_file_and_line(aftercare: Invoke, tmp_path: Path) -> None:
     text = REGIME.read_text(encoding="utf-8").replace("move: inside-limit", "move: whenever", 1)
     broken = tmp_path / "mine.yaml"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from shared.contracts.topics import TOPICS
+from shared.contracts.topics import TOPICS, consumed_by
 from shared.policy.lint import SEEN_BY_SCHEDULER, UNHEEDED_SWITCHES, field_type, mistakes
 from shared.policy.model import REGIME, Switches, load
 from shared.policy.reading import PolicyError, Problem
 from tests.unit.policy.regime import POLICY
 
+ROOT = Path(__file__).parents[3]
 TEXT = REGIME.read_text(encoding="utf-8")
 
 
@@ -125,10 +127,18 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert len(caught.value.problems) == TEXT.count("escalate_to: department-manager")
 
 
-def test_what_the_scheduler_sees_of_its_own_are_topics_that_it_publishes() -> None:
-    assert all(
-        "scheduler" in (*TOPICS[topic].consumers, *TOPICS[topic].publishers) for topic in SEEN_BY_SCHEDULER
-    )
+def test_what_the_scheduler_sees_of_its_own_is_what_it_tells_its_rules() -> None:
+    """Read from its code, which `shared` may not import."""
+    code = (ROOT / "services" / "scheduler" / "reactions.py").read_text(encoding="utf-8")
+    told = {
+        call.args[0].value
+        for call in ast.walk(ast.parse(code))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "happened"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert frozenset((*consumed_by("scheduler"), *told)) == SEEN_BY_SCHEDULER
 
 
 @pytest.mark.parametrize(

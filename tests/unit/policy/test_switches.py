@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.policy.model import Switches
+from shared.policy.counting import local_day
+from shared.policy.model import FollowUpRule, Switches
 from shared.policy.schedule import calendar_due, duty_due, schedule, working_limit
 from shared.policy.workdays import Moved, WorkCalendar, load_calendar
-from tests.unit.policy.regime import CALENDAR, POLICY, at, switched, written
+from tests.unit.policy.regime import CALENDAR, POLICY, SHANGHAI, at, switched, written
 
 NAMES = [name for name, field in Switches.model_fields.items() if not field.is_required()]
 
@@ -136,3 +139,26 @@ def test_what_an_unknown_year_is(switch: Any, monday: int) -> None:
     calendar = load_calendar(unknown_year=switch)
     assert calendar.next_working_day(date(2031, 4, 5)) == Moved(date(2031, 4, monday), True)  # a Saturday
     assert calendar.next_working_day(date(2026, 10, 1)) == Moved(date(2026, 10, 8), False)  # a known year
+
+
+ANCHORS = st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1))  # noqa: DTZ001
+ANY_SWITCHES = st.fixed_dictionaries(
+    {
+        "follow_ups_on_days_off": st.sampled_from(["later", "earlier", "not"]),
+        "within_on_days_off": st.sampled_from(["inside-limit", "not"]),
+        "month_end": st.sampled_from(["last-day", "next-month"]),
+        "first_day_counts": st.booleans(),
+    }
+)
+
+
+@given(st.sampled_from(POLICY.follow_ups), ANCHORS, ANY_SWITCHES)
+def test_however_the_switches_stand_a_follow_up_comes_after_its_anchor_and_before_its_limit(
+    rule: FollowUpRule, anchor: datetime, switches: dict[str, Any]
+) -> None:
+    policy = switched(**switches)
+    found = schedule(rule, anchor.replace(tzinfo=SHANGHAI), CALENDAR, policy)
+    day, last = (local_day(instant) for instant in (found.scheduled_for, found.complete_by))
+    assert anchor.date() + timedelta(not switches["first_day_counts"]) <= day <= last
+    if rule.move == "working-day" and switches["follow_ups_on_days_off"] != "not":
+        assert CALENDAR.is_working(day)
