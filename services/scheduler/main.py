@@ -21,7 +21,8 @@ from shared.web.service import Runtime, create_app
 def build(settings: SchedulerSettings, clock: Clock, progress: Progress) -> FastAPI:
     """The scheduler service as an application."""
     runtime = Runtime("scheduler", settings, clock, progress)
-    regime = Regime(load(settings.policy_file), load_calendar())
+    policy = load(settings.policy_file)
+    regime = Regime(policy, load_calendar(unknown_year=policy.switches.unknown_year))
     store = Store(runtime.db)
     leases = SlotLeases(runtime.db)
     timers = Timers(store, runtime.journal, leases, regime, clock, progress, settings.timer_batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Literal
 
 from dateutil.relativedelta import relativedelta
 
@@ -16,6 +17,8 @@ from shared.contracts.types import COMPANY_ZONE
 
 TEN = time(10, 0)
 LAST_SECOND = time(23, 59, 59)
+
+MonthEnd = Literal["last-day", "next-month"]
 
 _DURATION_UNITS = {"s": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400}
 _PART = re.compile(r"(\d{1,6}) ?([a-z]+)")
@@ -80,7 +83,9 @@ def end_of_day(day: date, zone: tzinfo = COMPANY_ZONE) -> datetime:
     return datetime.combine(day, LAST_SECOND, zone).astimezone(UTC)
 
 
-def add_period(day: date, period: Period) -> date:
-    """The day a period later; one that the month does not have becomes the month's last."""
+def add_period(day: date, period: Period, month_end: MonthEnd = "last-day") -> date:
+    """The day a period later; one that the month does not have becomes the month's last, or the next one's first."""
     moved = day + relativedelta(months=period.months) if period.months else day
+    if month_end == "next-month" and moved.day < day.day:
+        moved += timedelta(1)
     return moved + timedelta(period.days)

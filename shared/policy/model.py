@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, model_validator
 
-from shared.contracts.events import Form, Service
+from shared.contracts.events import CaseClass, CaseStatus, Form, Service
 from shared.contracts.types import Code, Strict
 from shared.policy.conditions import Condition, field_of
 from shared.policy.counting import Period, parse_duration
@@ -70,6 +70,29 @@ class Row(Strict):
     @property
     def clauses(self) -> tuple[str, ...]:
         return (self.clause, *self.also)
+
+
+class ClassRule(Row):
+    """What makes a case belong to a class (F11-F14). Of the rows, in their order, the first that fits holds."""
+
+    name: CaseClass
+    status: Annotated[tuple[CaseStatus, ...], Field(min_length=1)]
+    sessions_from: Whole = 0
+    """So many completed sessions at least."""
+    attention: bool = False
+    """Only under key attention, proposed or decided."""
+    marks: tuple[Code, ...] = ()
+    """What calls for key attention by name. A counsellor may use other marks: they do as well."""
+
+    def fits(self, status: CaseStatus, sessions: int, attention: bool) -> bool:
+        return status in self.status and sessions >= self.sessions_from and (attention or not self.attention)
+
+
+class Gate(Row):
+    """A thing that a service refuses, and the reason code that it gives."""
+
+    service: Literal["intake", "scheduler", "survey", "crisis", "reporting"]
+    reason: Code
 
 
 class FollowUpRule(Row):
@@ -190,7 +213,13 @@ class CalendarRule(Row):
     role: Code
     what: Code
     due: MonthlyDate
-    move: Literal["earlier-in-month", "working-day", "any-day"] = "earlier-in-month"
+    move: Literal["earlier-in-month", "working-day", "any-day"] | None = None
+    """Where a day off moves this one date; else the switch `dates_on_days_off` says it for all."""
+
+
+LAST_SEEN = "last_seen"
+"""Of `case-classified`: the end of the last session, or the opening where it is later. The field by which a rule asks
+about a silence."""
 
 
 class ReminderRule(EventRule):
@@ -271,10 +300,8 @@ class Severe(Row):
 
 
 class AttentionRules(Strict):
-    """How key attention is inferred by a machine, and what that does (collision 6)."""
+    """How key attention is inferred by a machine (collision 6)."""
 
-    at_once: bool
-    """The stricter plan applies from the proposal on; false: nothing changes until a person has decided."""
     severe: tuple[Severe, ...]
 
 
@@ -298,13 +325,42 @@ class Staffing(Strict):
 
 
 class Switches(Strict):
-    """Decisions of ours where the regime leaves room."""
+    """Decisions of ours where the regime leaves room, or where its clauses collide (the number is the collision's).
+
+    The defaults are what we do. Changing one is a new version of the policy, not new code.
+    """
 
     zone: Zone
     hour: Hour
     work_begins_before: Duration
     silent_after: Duration
+    """5: after so long without a session the counsellor is asked whether the client stopped."""
     call_attempts: Annotated[int, Field(ge=1, le=5)]
+    after_the_plan: Literal["amendment", "next-plan"] = "amendment"
+    """1: a follow-up that arises once the month's plan is approved goes ahead as an amendment to it, or waits."""
+    coverage_of: Literal["due", "due-less-refusals"] = "due"
+    """2: which of the two coverage rates is held against its target (F37, F39, F41). Both are always reported."""
+    raised_after_closing: Literal["gains-missing", "keeps-plan"] = "gains-missing"
+    """3: a case raised to key attention after its closing gains the follow-ups of F40, or keeps those of F36."""
+    overtaken_by_ending: Literal["superseded", "kept"] = "superseded"
+    """4: what becomes of a follow-up in counselling that the case's ending overtook (F38)."""
+    proposed_attention: Literal["counts", "waits"] = "counts"
+    """6: until a person decides on it, proposed key attention brings the stricter plan, or nothing."""
+    follow_ups_on_days_off: Literal["later", "earlier", "not"] = "later"
+    """7: where a follow-up with `move: working-day` goes that falls on a day off: to the next working day, to the
+    last one before (never back to the anchor's day: then to the next), or nowhere."""
+    within_on_days_off: Literal["inside-limit", "not"] = "inside-limit"
+    """7: where a follow-up with `move: inside-limit` goes (F38, F42)."""
+    dates_on_days_off: Literal["earlier", "later", "not"] = "earlier"
+    """7: where "by the 5th" goes: earlier but never out of its month, to the next working day, or nowhere."""
+    month_end: Literal["last-day", "next-month"] = "last-day"
+    """7: a day that the month does not have is its last, or the first of the next (31 August + 6 months)."""
+    first_day_counts: bool = False
+    """7: whether days, working days and months count from the first day on, which makes each a day shorter."""
+    hours_on_days_off: Literal["run", "rest"] = "run"
+    """7: hours run at once, or stand still on days off."""
+    unknown_year: Literal["weekends-off", "all-worked"] = "weekends-off"
+    """8: which days of a year without notice are off. Either way the date is provisional."""
 
 
 class CrisisStep(Strict):
@@ -370,7 +426,11 @@ class Policy(Strict):
     version: Code
     effective_from: date
     roles: tuple[Code, ...]
+    milestones: tuple[Code, ...]
+    """Every milestone that somebody reports. A duty that waits for another could never be fulfilled."""
     switches: Switches
+    classes: tuple[ClassRule, ...]
+    gates: tuple[Gate, ...]
     follow_ups: tuple[FollowUpRule, ...]
     duties: tuple[DutyRule, ...]
     calendar: tuple[CalendarRule, ...]
@@ -390,17 +450,23 @@ class Policy(Strict):
         keys += [row.name for row in self.rows() if not isinstance(row, FollowUpRule)]
         if repeated := [key for key, times in Counter(keys).items() if times > 1]:
             raise ValueError(f"more than one row is named {repeated[0]}")
-        if unknown := sorted(self._roles_used() - set(self.roles)):
-            raise ValueError(f"the role {unknown[0]} is not listed under roles")
         return self
 
-    def _roles_used(self) -> set[str]:
-        used = {role for duty in self.duties for role in (duty.role, duty.escalate_to)}
-        used |= {rule.role for rule in self.calendar} | {step.role for step in self.crisis.escalation}
-        return used | {rule.to.removeprefix("role:") for rule in self.reminders if rule.to != "client"}
+    @model_validator(mode="after")
+    def _every_case_has_a_class(self) -> Self:
+        for status in get_args(CaseStatus):
+            if not any(rule.fits(status, 0, False) for rule in self.classes):
+                raise ValueError(f"classes: no row fits a case that is {status} and had no session")
+        return self
+
+    def class_of(self, status: CaseStatus, sessions: int, attention: bool) -> CaseClass:
+        """The class of a case: how it stands, its completed sessions, whether key attention is proposed or decided."""
+        return next(rule.name for rule in self.classes if rule.fits(status, sessions, attention))
 
     def rows(self) -> Iterator[Row]:
         """Every row that carries a clause."""
+        yield from self.classes
+        yield from self.gates
         yield from self.follow_ups
         yield from self.duties
         yield from self.calendar
@@ -465,4 +531,9 @@ def _as(kind: type[R], row: Row) -> R:
 
 def load(path: Path | None = None) -> Policy:
     """The regime, checked. Raises PolicyError with file, line, field and advice for each mistake."""
-    return read(path or REGIME, Policy)
+    from shared.policy.lint import check  # it knows the model; only here does anything need both
+
+    file = path or REGIME
+    policy = read(file, Policy)
+    check(file, policy)
+    return policy

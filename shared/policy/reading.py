@@ -70,6 +70,12 @@ def read(path: Path, model: type[M]) -> M:
         raise PolicyError([_problem(path, root, dict(found)) for found in error.errors()]) from error
 
 
+def problem_at(path: Path, loc: Sequence[int | str], reason: str, advice: str) -> Problem:
+    """A mistake in a file that can be read, at a field that may lie in a row merged from another."""
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    return Problem(path, _line(root, loc), ".".join(map(str, loc)) or "file", reason, advice)
+
+
 def _problem(path: Path, root: yaml.Node | None, error: dict[str, Any]) -> Problem:
     loc = error["loc"]
     return Problem(

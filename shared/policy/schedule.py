@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain, count
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from shared.contracts.events import Form
 from shared.policy.conditions import field_of
 from shared.policy.counting import Period, add_period, at_ten, end_of_day, local_day
-from shared.policy.model import CalendarRule, DutyRule, FollowUpRule, Policy
+from shared.policy.model import CalendarRule, DutyRule, FollowUpRule, Policy, Switches
 from shared.policy.workdays import Moved, WorkCalendar
+
+_DATE_MOVES: Mapping[str, Literal["earlier-in-month", "working-day", "any-day"]] = {
+    "earlier": "earlier-in-month",
+    "later": "working-day",
+    "not": "any-day",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +47,50 @@ def schedule(rule: FollowUpRule, anchor: datetime, calendar: WorkCalendar, polic
     The day of `anchor` does not count. One that cannot be put on a working day inside its limit stays on the
     unmoved day, by questionnaire alone: no staff are there to call.
     """
-    zone, hour = policy.switches.zone, policy.switches.hour
-    first = local_day(anchor, zone)
-    unmoved = add_period(first, rule.after)
+    switches = policy.switches
+    first = local_day(anchor, switches.zone)
+    unmoved = later_by(first, rule.after, switches)
     forms = rule.forms
     if rule.within is not None:
-        last = add_period(first, rule.within)
-        moved = _inside_limit(unmoved, first, last, calendar)
+        last = later_by(first, rule.within, switches)
+        moved = _inside_limit(unmoved, first, last, calendar, switches)
         if not calendar.is_working(moved.day):
             forms = ("questionnaire",)
     else:
-        moved = Moved(unmoved, False) if rule.move == "any-day" else calendar.next_working_day(unmoved)
-        last = add_period(moved.day, rule.complete_after or Period())
-    return Scheduled(at_ten(moved.day, hour, zone), end_of_day(last, zone), forms, moved.provisional)
+        moved = _on_a_working_day(rule, unmoved, first, calendar, switches)
+        last = later_by(moved.day, rule.complete_after or Period(), switches)
+    times = (at_ten(moved.day, switches.hour, switches.zone), end_of_day(last, switches.zone))
+    return Scheduled(*times, forms, moved.provisional)
 
 
-def _inside_limit(unmoved: date, first: date, last: date, calendar: WorkCalendar) -> Moved:
+def later_by(day: date, period: Period, switches: Switches) -> date:
+    """The day a period after another. The first day does not count, unless the switch says so (collision 7)."""
+    moved = add_period(day, period, switches.month_end)
+    return moved - timedelta(1) if switches.first_day_counts and moved > day else moved
+
+
+def _inside_limit(
+    unmoved: date, first: date, last: date, calendar: WorkCalendar, switches: Switches
+) -> Moved:
     """Later but not after the limit; else earlier but after the anchor's day; else unmoved (F38, F42)."""
+    if switches.within_on_days_off == "not":
+        return Moved(unmoved, not calendar.known(unmoved))
     later = (unmoved + timedelta(n) for n in range((last - unmoved).days + 1))
     earlier = (unmoved - timedelta(n) for n in range(1, (unmoved - first).days))
     return calendar.first_working(chain(later, earlier), otherwise=unmoved)
+
+
+def _on_a_working_day(
+    rule: FollowUpRule, unmoved: date, first: date, calendar: WorkCalendar, switches: Switches
+) -> Moved:
+    """Moved on to the next working day, or as the switch says (collision 7)."""
+    if rule.move == "any-day" or switches.follow_ups_on_days_off == "not":
+        return Moved(unmoved, False)
+    if switches.follow_ups_on_days_off == "later":
+        return calendar.next_working_day(unmoved)
+    earlier = (unmoved - timedelta(n) for n in range((unmoved - first).days))
+    later = (unmoved + timedelta(n) for n in count())
+    return calendar.first_working(chain(earlier, later), otherwise=unmoved)
 
 
 def work_begins(scheduled_for: datetime, policy: Policy) -> datetime:
@@ -70,7 +100,10 @@ def work_begins(scheduled_for: datetime, policy: Policy) -> datetime:
 
 def working_limit(start: datetime, n: int, calendar: WorkCalendar, policy: Policy) -> Due:
     """The end of the n-th working day after the day of `start`; before it where n is negative."""
-    moved = calendar.add_working_days(local_day(start, policy.switches.zone), n)
+    first = local_day(start, policy.switches.zone)
+    if policy.switches.first_day_counts and n:
+        first -= timedelta(1 if n > 0 else -1)
+    moved = calendar.add_working_days(first, n)
     return Due(end_of_day(moved.day, policy.switches.zone), moved.provisional)
 
 
@@ -92,10 +125,30 @@ def duty_due(
     if limit.working_days is not None:
         return working_limit(start, sign * limit.working_days, calendar, policy)
     if limit.hours is not None:
-        return Due(start.astimezone(UTC) + sign * timedelta(hours=limit.hours), False)
-    period = Period(limit.months or 0, sign * (limit.days or 0))
+        hours = timedelta(hours=limit.hours)
+        if policy.switches.hours_on_days_off == "rest" and limit.before is None:
+            return _after_working_hours(start.astimezone(UTC), hours, calendar, policy)
+        return Due(start.astimezone(UTC) + sign * hours, False)
     zone = policy.switches.zone
-    return Due(end_of_day(add_period(local_day(start, zone), period), zone), False)
+    first = local_day(start, zone)
+    if limit.before is not None:
+        return Due(end_of_day(first - timedelta(limit.days or 0), zone), False)
+    last = later_by(first, Period(limit.months or 0, limit.days or 0), policy.switches)
+    return Due(end_of_day(last, zone), False)
+
+
+def _after_working_hours(start: datetime, hours: timedelta, calendar: WorkCalendar, policy: Policy) -> Due:
+    """The end of so many hours of which those on days off do not count. A working day has 24 of them."""
+    zone, provisional = policy.switches.zone, False
+    while True:
+        day = local_day(start, zone)
+        midnight = datetime.combine(day + timedelta(1), time(), zone).astimezone(UTC)
+        provisional = provisional or not calendar.known(day)
+        if calendar.is_working(day):
+            if start + hours <= midnight:
+                return Due(start + hours, provisional)
+            hours -= midnight - start
+        start = midnight
 
 
 def _time_in(event_data: Mapping[str, Any] | BaseModel, field: str, rule: DutyRule) -> datetime:
@@ -106,25 +159,32 @@ def _time_in(event_data: Mapping[str, Any] | BaseModel, field: str, rule: DutyRu
     return instant
 
 
-def calendar_due(rule: CalendarRule, month: str, calendar: WorkCalendar) -> Moved:
+def calendar_due(rule: CalendarRule, month: str, calendar: WorkCalendar, policy: Policy) -> Moved:
     """The day on which the work about `month` (`2026-03`) is due.
 
-    "By the 5th" moves earlier to a working day, but never out of its month: then it moves on (collision 7).
+    "By the 5th" moves earlier to a working day, but never out of its month: then it moves on (collision 7). The row
+    may say otherwise for itself, the switch for all.
     """
     due_month = add_period(date.fromisoformat(f"{month}-01"), Period(months=rule.due.month_offset))
     day = due_month.replace(day=rule.due.day_of_month)
-    if rule.move == "any-day":
+    move = move_of(rule, policy.switches)
+    if move == "any-day":
         return Moved(day, False)
-    if rule.move == "working-day":
+    if move == "working-day":
         return calendar.next_working_day(day)
     earlier = (day - timedelta(n) for n in range(day.day))
     later = (day + timedelta(n) for n in count(1))
     return calendar.first_working(chain(earlier, later), otherwise=day)
 
 
+def move_of(rule: CalendarRule, switches: Switches) -> Literal["earlier-in-month", "working-day", "any-day"]:
+    """Where a date goes that falls on a day off: as its row says, else as the switch does."""
+    return rule.move or _DATE_MOVES[switches.dates_on_days_off]
+
+
 def calendar_due_at(rule: CalendarRule, month: str, calendar: WorkCalendar, policy: Policy) -> Due:
     """`calendar_due` as an instant: at the regime's hour of that day."""
-    moved = calendar_due(rule, month, calendar)
+    moved = calendar_due(rule, month, calendar, policy)
     return Due(at_ten(moved.day, policy.switches.hour, policy.switches.zone), moved.provisional)
 
 

@@ -1,7 +1,7 @@
 """Working days by the State Council's yearly notice, make-up days included (collision 8).
 
-Nobody knows a year before its notice is out. In an unknown year only weekends are off, and every result that looked
-at one of its days says so: it is provisional, to be computed again once the calendar is known.
+Nobody knows a year before its notice is out. In an unknown year only weekends are off (a switch of the policy), and
+every result that looked at one of its days says so: it is provisional, to be computed again once the calendar is known.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from shared.contracts.types import Strict
 from shared.policy.reading import read
 
 State = Literal["working", "off", "unknown"]
+UnknownYear = Literal["weekends-off", "all-worked"]
+"""What is assumed of a year whose notice is not out."""
 
 OVERRIDES = Path(__file__).with_name("workdays.yaml")
 _DAY = timedelta(days=1)
@@ -55,11 +57,17 @@ class Notices(Strict):
 class WorkCalendar:
     """The company's working days: what the library knows, corrected by `overrides` (day -> is it worked).
 
-    `known_years` are years whose notice the overrides carry whole.
+    `known_years` are years whose notice the overrides carry whole; `unknown_year` says what is assumed of the others.
     """
 
-    def __init__(self, overrides: Mapping[date, bool] | None = None, known_years: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        overrides: Mapping[date, bool] | None = None,
+        known_years: Iterable[int] = (),
+        unknown_year: UnknownYear = "weekends-off",
+    ) -> None:
         self._known_years = frozenset(known_years)
+        self._weekends_off = unknown_year == "weekends-off"
         # Asking the library is slow. At most one entry a day that is ever asked for: some thousands.
         self._states: dict[date, State] = {
             day: "working" if worked else "off" for day, worked in (overrides or {}).items()
@@ -80,9 +88,11 @@ class WorkCalendar:
             return "off" if _is_weekend(day) else "working"
 
     def is_working(self, day: date) -> bool:
-        """In an unknown year, every day but Saturday and Sunday."""
+        """In an unknown year, every day but Saturday and Sunday, or (`all-worked`) every day."""
         state = self.state(day)
-        return not _is_weekend(day) if state == "unknown" else state == "working"
+        if state == "unknown":
+            return not (self._weekends_off and _is_weekend(day))
+        return state == "working"
 
     def known(self, day: date) -> bool:
         return self.state(day) != "unknown"
@@ -111,14 +121,18 @@ class WorkCalendar:
         return Moved(day, provisional)
 
 
-def load_calendar(path: Path | None = None) -> WorkCalendar:
-    """The calendar with the override file applied, later notices over earlier ones. Raises PolicyError."""
+def load_calendar(path: Path | None = None, unknown_year: UnknownYear = "weekends-off") -> WorkCalendar:
+    """The calendar with the override file applied, later notices over earlier ones. Raises PolicyError.
+
+    `unknown_year` is the switch of that name in the policy (collision 8).
+    """
     notices = read(path or OVERRIDES, Notices).notices
     overrides: dict[date, bool] = {}
     for notice in notices:
         overrides.update(dict.fromkeys(notice.days_off, False))
         overrides.update(dict.fromkeys(notice.days_worked, True))
-    return WorkCalendar(overrides, [notice.year for notice in notices if notice.year is not None])
+    known = [notice.year for notice in notices if notice.year is not None]
+    return WorkCalendar(overrides, known, unknown_year)
 
 
 def _is_weekend(day: date) -> bool:

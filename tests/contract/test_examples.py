@@ -118,6 +118,7 @@ def test_only_the_optional_fields_may_be_left_out_and_none_is_written_for_them(
             assert json.loads(read(topic, version, less).to_json()) == less
 
 
+@pytest.mark.clause("F9", "W45")
 @each_version
 def test_an_unknown_field_is_refused_at_any_depth_and_its_name_is_not_repeated(
     topic: str, version: int
@@ -129,6 +130,7 @@ def test_an_unknown_field_is_refused_at_any_depth_and_its_name_is_not_repeated(
         assert not by_schema(topic, version, more)
 
 
+@pytest.mark.clause("F9", "A4", "W4", "W45")
 @each_version
 def test_free_text_fits_nowhere(topic: str, version: int) -> None:
     whole = example(topic, version)

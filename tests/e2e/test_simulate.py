@@ -97,6 +97,7 @@ def aside_from_ids(events: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps({**one, "id": ""}, sort_keys=True) for one in events)
 
 
+@pytest.mark.clause("F36", "F38")
 async def test_diligent_staff_conduct_what_the_clauses_ask_for(tmp_path: Path) -> None:
     summary = await simulate_file(lines(TIMELINE), tmp_path, staff=StaffKind.diligent)
 

@@ -111,6 +111,7 @@ def check(told: list[Event], seed: int = 0, late: list[timedelta] | None = None)
     return standing
 
 
+@pytest.mark.clause("F36", "F38", "F40", "F42")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stories(), st.data())
 def test_any_interleaving_repetition_and_lateness_gives_the_follow_ups_demanded(

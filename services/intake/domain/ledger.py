@@ -235,7 +235,7 @@ def attention(case: Case, policy: Policy) -> Attention | None:
     A counsellor's own mark or closing evaluation is a decision, not a proposal. Until a person decides on a proposal
     the stricter plan applies, unless the policy has proposals wait (collision 6).
     """
-    said = _holding_statement(case, policy, proposals=policy.attention.at_once)
+    said = _holding_statement(case, policy, proposals=policy.switches.proposed_attention == "counts")
     if said is None:
         return None
     return Attention(reason=said.reason, state=said.state, decided_by=said.decided_by, since=said.at)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from services.scheduler.domain.agenda import ENDED, FollowUp, name_of
 from shared.contracts.events import CaseClass, CaseClassified
 from shared.contracts.types import write_time
-from shared.policy.model import DutyRule, FollowUpRule, Policy, ReminderRule, Trigger
+from shared.policy.model import DutyRule, FollowUpRule, Policy, ReminderRule, Switches, Trigger
 from shared.policy.schedule import Scheduled, schedule, work_begins
 from shared.policy.workdays import WorkCalendar
 
@@ -74,15 +74,15 @@ def wanted_for_case(case: CaseClassified, regime: Regime) -> list[Wanted]:
     """The follow-ups that a case asks for (F36, F38, F40, F42), whatever became of them so far."""
     found: dict[str, Wanted] = {}  # by id: two sessions may have ended at the same instant
     for rule in regime.policy.follow_ups:
-        for anchor, superseded in _anchors(rule, case):
+        for anchor, superseded in _anchors(rule, case, regime.policy.switches):
             when = schedule(rule, anchor, regime.calendar, regime.policy)
             want = Wanted(rule, case.case_id, anchor, when, superseded)
             found[want.id] = want
     return list(found.values())
 
 
-def _anchors(rule: FollowUpRule, case: CaseClassified) -> Iterable[tuple[datetime, bool]]:
-    attentive = case.attention is not None and case.attention.state != "lifted"
+def _anchors(rule: FollowUpRule, case: CaseClassified, switches: Switches) -> Iterable[tuple[datetime, bool]]:
+    attentive = _plans_for_attention(case, switches)
     match rule.applies_to:
         case "closed" if case.status == "closed" and case.closed_at and not attentive:
             yield case.closed_at, False
@@ -91,20 +91,29 @@ def _anchors(rule: FollowUpRule, case: CaseClassified) -> Iterable[tuple[datetim
         case "dropped" if case.status == "dropped" and case.dropped_at:
             yield case.dropped_at, False
         case "open" if rule.every_sessions:
-            yield from _every(rule.every_sessions, case)
+            yield from _every(rule.every_sessions, case, switches)
         case _:
             return
 
 
-def _every(sessions: int, case: CaseClassified) -> Iterable[tuple[datetime, bool]]:
+def _plans_for_attention(case: CaseClassified, switches: Switches) -> bool:
+    """Whether the follow-ups are those of key attention. Raised after its closing, a case gains the ones that it
+    misses, or (a switch) keeps its plan (collision 3)."""
+    if case.attention is None or case.attention.state == "lifted":
+        return False
+    raised_later = case.closed_at is not None and case.attention.since > case.closed_at
+    return not (raised_later and switches.raised_after_closing == "keeps-plan")
+
+
+def _every(sessions: int, case: CaseClassified, switches: Switches) -> Iterable[tuple[datetime, bool]]:
     """The ends of the sessions that make 3, 6, 9 ... (F38). What an ending overtook is superseded (collision 4),
-    and stays so when the case goes on later: nobody is asked again about sessions of months ago."""
+    and stays so when the case goes on later: nobody is asked again about sessions of months ago. A switch keeps it."""
     ending = max((end for end in (case.closed_at, case.dropped_at) if end), default=None)
     ends = sorted((end.ended_at, end.session_no) for end in case.session_ends)
     for ended_at, _ in ends[sessions - 1 :: sessions]:
         overtaken = ending is not None and ended_at <= ending
         if overtaken or case.status == "open":
-            yield ended_at, overtaken
+            yield ended_at, overtaken and switches.overtaken_by_ending == "superseded"
 
 
 def wanted_after_incident(incident_id: str, resolved_at: datetime, regime: Regime) -> list[Wanted]:

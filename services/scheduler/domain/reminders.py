@@ -12,11 +12,7 @@ from shared.contracts.events import CaseClassified, FollowUpPlanned
 from shared.contracts.types import EventData
 from shared.policy.conditions import field_of
 from shared.policy.counting import at_ten, local_day
-from shared.policy.model import ReminderRule
-
-LAST_SEEN = "last_seen"
-"""The field of a rule that asks about a silence: see `last_seen`."""
-
+from shared.policy.model import LAST_SEEN, ReminderRule
 
 def last_seen(data: EventData) -> datetime | None:
     """When a case last showed a sign of its client (collision 5): the end of a session, or the opening."""

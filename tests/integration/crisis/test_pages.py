@@ -181,6 +181,7 @@ async def test_with_every_channel_refusing_the_chain_goes_on_at_once_and_says_so
     assert len(bot.pages) == 1
 
 
+@pytest.mark.clause("F59")
 async def test_f59_the_head_is_told_within_ten_minutes_though_somebody_acknowledged(
     system: System, bot: FakeWeCom
 ) -> None:
@@ -192,6 +193,7 @@ async def test_f59_the_head_is_told_within_ten_minutes_though_somebody_acknowled
     assert "已有人接手" in bot.pages[-1].text
 
 
+@pytest.mark.clause("A30")
 async def test_a30_acknowledged_without_intervention_pages_again_and_is_escalated(
     system: System, bot: FakeWeCom
 ) -> None:

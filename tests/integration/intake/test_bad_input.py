@@ -40,6 +40,7 @@ REFUSED: dict[str, tuple[Any, int, str, str | None]] = {
 }  # fmt: skip
 
 
+@pytest.mark.clause("F9")
 async def test_each_bad_event_is_answered_with_its_reason_and_nothing_is_taken(stack: Start) -> None:
     async with stack("intake") as system, system.client("intake", "publisher") as client:
         answers = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from bson import Binary
 
 from shared.mongo.encryption import Sealed
@@ -37,6 +38,7 @@ async def everything(system: System) -> str:
     return "\n".join(found)
 
 
+@pytest.mark.clause("F6", "F47", "F48", "W25")
 async def test_a_file_is_sealed_and_each_read_is_recorded(stack: Start) -> None:
     async with stack("intake") as system:
         assert await put(system, FILE) == 404  # no event about the case has come yet
@@ -89,6 +91,7 @@ async def test_a_file_with_a_private_detail_is_refused_and_the_detail_not_repeat
     assert missing.status_code == 404  # nothing of it was kept
 
 
+@pytest.mark.clause("F7")
 async def test_erasing_a_client_leaves_nothing_but_the_mark_that_keeps_late_events_out(stack: Start) -> None:
     async with stack("intake") as system:
         await system.publish(case_opened(), consent_changed(purposes={"recording": True}))
@@ -120,6 +123,7 @@ async def test_erasing_a_client_leaves_nothing_but_the_mark_that_keeps_late_even
     assert letters == []
 
 
+@pytest.mark.clause("F7", "F9")
 async def test_what_was_sealed_can_be_opened_until_the_key_is_destroyed(stack: Start) -> None:
     async with stack("intake") as system:
         vault = system.runtime("intake").vault

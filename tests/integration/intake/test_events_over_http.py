@@ -155,6 +155,7 @@ REFUSED: dict[str, tuple[str, int, str, str | None]] = {
 }  # fmt: skip
 
 
+@pytest.mark.clause("F9", "A4")
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_refusal_names_reason_and_field_and_never_the_value(
     intake: System, name: str, capfd: pytest.CaptureFixture[str]

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
 from services.intake.domain import snapshots
 from services.intake.snapshots import SnapshotTaker
@@ -45,6 +46,7 @@ async def test_a_case_says_what_it_is_and_why(stack: Start) -> None:
     assert (unknown.status_code, unknown.json()["reason"]) == (404, "unknown-case")
 
 
+@pytest.mark.clause("F16")
 async def test_the_ledger_of_a_month_comes_in_pages(stack: Start) -> None:
     async with stack("intake", start="2026-03-31 23:59:59") as system:
         await system.publish(

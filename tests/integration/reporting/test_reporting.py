@@ -64,6 +64,7 @@ async def figures(system: System, query: str) -> Any:
     return (await get(system, f"/v1/coverage?month={query}", "manager")).json()
 
 
+@pytest.mark.clause("F37")
 async def test_events_become_the_figures_of_their_month(system: System) -> None:
     await system.publish(*a_month())
 
@@ -84,6 +85,7 @@ async def test_events_become_the_figures_of_their_month(system: System) -> None:
     assert (await figures(system, "2026-02"))["classes"][0]["rate"]["value"] is None
 
 
+@pytest.mark.clause("F64")
 async def test_a_report_is_published_once_though_its_date_is_told_twice(system: System) -> None:
     await system.publish(*a_month())
     due = report_due("2026-03", "2026-04-03")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.contracts.events import CalendarDue, CaseClassified, FollowUpDue, FollowUpPlanned, ReminderDue
 from tests.builders import Timeline, at, case_closed
 from tests.conftest import Start
 
 
+@pytest.mark.clause("F36", "F50")
 async def test_a_closed_case_is_planned_noticed_and_due(stack: Start) -> None:
     async with stack("intake", "scheduler", start="2026-03-02 18:00") as system:
         story = Timeline().opened("2026-02-02").sessions(2, "2026-02-04").closed("2026-03-02 17:00")
@@ -58,6 +61,7 @@ async def test_a_case_that_closed_long_ago_is_due_at_once_and_missed(stack: Star
     }
 
 
+@pytest.mark.clause("F15", "F64")
 async def test_the_dates_of_the_regime_come_by_themselves(stack: Start) -> None:
     async with stack("scheduler", start="2026-04-01 09:00") as system:
         await system.until(at("2026-04-04 12:00"))

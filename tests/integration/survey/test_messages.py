@@ -22,6 +22,7 @@ async def stored(system: System, key: str = "reminder-questionnaire-invitation")
     return found
 
 
+@pytest.mark.clause("F20")
 async def test_an_invitation_goes_out_once_with_its_link(survey: System, gateway: FakeGateway) -> None:
     await survey.publish(planned(), due(), reminder())
     await survey.publish(reminder())
@@ -36,6 +37,7 @@ async def test_an_invitation_goes_out_once_with_its_link(survey: System, gateway
     assert (await stored(survey))["state"] == "sent"
 
 
+@pytest.mark.clause("F49")
 async def test_a_notice_says_time_form_and_purpose(survey: System, gateway: FakeGateway) -> None:
     await survey.publish(planned(), reminder("follow-up-notice", "2026-03-15 10:00"))
 
@@ -74,6 +76,7 @@ async def test_a_refusal_is_never_tried_again(survey: System, gateway: FakeGatew
     assert (await stored(survey))["state"] == "refused"
 
 
+@pytest.mark.clause("F10")
 @pytest.mark.parametrize(
     ("fact", "reason"),
     [

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from services.survey.domain import questionnaire
+from shared.web.texts import text
 from tests.builders import at, consent_changed
 from tests.integration.survey.events import due, planned, reminder
 from tests.integration.survey.gateway import FakeGateway
@@ -102,6 +103,7 @@ async def invited(survey: System, gateway: FakeGateway, **given: Any) -> str:
     return link.removeprefix("https://ask.example.com/survey")
 
 
+@pytest.mark.clause("F9", "F17", "F18", "F19", "F20", "A4", "A9")
 async def test_a_finished_questionnaire_is_recorded_with_scores_only(
     survey: System, gateway: FakeGateway, phone: Phone
 ) -> None:
@@ -129,6 +131,7 @@ async def test_a_finished_questionnaire_is_recorded_with_scores_only(
     assert opened["answers"]["comment"] == "the receptionist was kind"
 
 
+@pytest.mark.clause("F56")
 async def test_a_link_is_spent_by_finishing_and_by_nothing_less(
     survey: System, gateway: FakeGateway, phone: Phone
 ) -> None:
@@ -158,6 +161,7 @@ async def test_a_link_is_spent_by_finishing_and_by_nothing_less(
     assert len(await survey.events("follow-up-recorded")) == 1
 
 
+@pytest.mark.clause("F58")
 @pytest.mark.parametrize("answer", ["some-days", "often", "daily"])
 async def test_a_sign_of_danger_stops_the_form_and_flags_a_crisis(
     survey: System, gateway: FakeGateway, phone: Phone, answer: str
@@ -196,6 +200,7 @@ async def test_no_sign_of_danger_is_never_called_safe(
     assert await survey.events("crisis-flagged") == []
 
 
+@pytest.mark.clause("F10")
 async def test_refusing_ends_the_asking(survey: System, gateway: FakeGateway, phone: Phone) -> None:
     gateway.answers = [202, 500, 500]
     link = await invited(survey, gateway)
@@ -217,6 +222,7 @@ async def test_refusing_ends_the_asking(survey: System, gateway: FakeGateway, ph
     assert message["state"] == "cancelled"
 
 
+@pytest.mark.clause("F10")
 async def test_withdrawing_takes_back_the_consent(survey: System, gateway: FakeGateway, phone: Phone) -> None:
     link = await invited(survey, gateway)
     await survey.publish(due(follow_up_id="follow-up-2", template="closed"))
@@ -232,6 +238,7 @@ async def test_withdrawing_takes_back_the_consent(survey: System, gateway: FakeG
         assert (await http.get("/v1/worklist")).json()["items"] == []
 
 
+@pytest.mark.clause("F10")
 @pytest.mark.parametrize(
     ("fact", "status", "says"),
     [
@@ -281,6 +288,7 @@ async def test_an_answer_that_is_none_is_asked_again(
     assert page.answer.status_code == 422
 
 
+@pytest.mark.clause("F43")
 async def test_who_stopped_early_is_asked_why(survey: System, gateway: FakeGateway, phone: Phone) -> None:
     link = await invited(survey, gateway, rule="dropped-7d", class_="dropped", template="dropped")
     last = await phone.answer_all(link, BEST)
@@ -302,6 +310,18 @@ async def test_pages_load_nothing_and_tell_nobody(survey: System, gateway: FakeG
         assert "<script" not in answer.text
         assert "client-1" not in answer.text
         assert not re.search(r"(?:src|href)=\"https?:", answer.text)
+
+
+@pytest.mark.clause("F49", "F54")
+@pytest.mark.parametrize(("template", "purpose"), [("closed", "purpose"), ("dropped", "purpose-dropped")])
+async def test_the_first_page_says_the_purpose_before_anything_is_asked(
+    survey: System, gateway: FakeGateway, phone: Phone, template: str, purpose: str
+) -> None:
+    given = {} if template == "closed" else {"rule": "dropped-7d", "class_": "dropped"}
+    page = await phone.get(await invited(survey, gateway, template=template, **given))
+    for key in (purpose, "voluntary", "private"):
+        assert text(f"survey.first.{key}") in page.text
+    assert page.forms == []
 
 
 async def test_english_is_one_tap_away_and_stays(survey: System, gateway: FakeGateway, phone: Phone) -> None:

@@ -35,6 +35,7 @@ async def record(system: System, body: dict[str, Any], key: str = "follow-up-1",
     return answer
 
 
+@pytest.mark.clause("F4", "F57", "F60", "A9")
 async def test_a_record_says_conducted_and_recorded_once(survey: System) -> None:
     await survey.publish(planned(), due())
     first = await record(survey, sheet())
@@ -64,6 +65,7 @@ async def test_another_record_of_the_same_follow_up_is_a_conflict(survey: System
     assert len(await survey.events("follow-up-recorded")) == 1
 
 
+@pytest.mark.clause("F9", "F23", "F43")
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [
@@ -105,6 +107,7 @@ async def test_an_unknown_follow_up_is_not_found(survey: System) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (404, "unknown-follow-up")
 
 
+@pytest.mark.clause("F28", "F29", "F32")
 @pytest.mark.parametrize(
     ("report", "clause"),
     [
@@ -134,6 +137,7 @@ async def test_an_unknown_person_is_let_through_with_a_remark(survey: System) ->
     assert answer.json()["by"].startswith("staff-")  # an address is a name: it goes as its hash
 
 
+@pytest.mark.clause("F58")
 async def test_a_crisis_is_flagged_and_stops_the_follow_up(survey: System) -> None:
     await survey.publish(planned(), due())
     answer = await record(survey, sheet(crisis=True, signals=["self-harm"]))
@@ -146,12 +150,14 @@ async def test_a_crisis_is_flagged_and_stops_the_follow_up(survey: System) -> No
     assert (recorded.data.outcome, recorded.data.satisfaction) == ("stopped-for-crisis", None)
 
 
+@pytest.mark.clause("F58")
 async def test_severe_anxiety_on_the_scale_is_a_crisis_without_any_mark(survey: System) -> None:
     await survey.publish(planned(), due())
     await record(survey, sheet(bands={"gad-7": "severe"}))
     assert [flag.data.signals for flag in await survey.events("crisis-flagged")] == [("severe-anxiety",)]
 
 
+@pytest.mark.clause("F58")
 async def test_a_crisis_goes_out_even_where_the_sheet_cannot_be_taken(survey: System) -> None:
     await survey.publish(planned(change="cancelled"), staff_updated(certificate="none"))
     for _ in range(2):
@@ -169,6 +175,7 @@ async def test_a_person_without_certificate_can_still_record_a_crisis(survey: Sy
     assert "because of the crisis" in answer.json()["remarks"][0]
 
 
+@pytest.mark.clause("F6", "F9", "F53", "A4")
 async def test_notes_lie_sealed_and_every_reading_is_logged(survey: System) -> None:
     await survey.publish(planned(), due())
     await record(survey, sheet())
@@ -189,6 +196,7 @@ async def test_notes_lie_sealed_and_every_reading_is_logged(survey: System) -> N
         assert (await http.get("/v1/access-log")).status_code == 403
 
 
+@pytest.mark.clause("F7")
 async def test_after_erasure_nobody_can_read_the_sheet(survey: System) -> None:
     await survey.publish(planned(), due())
     await record(survey, sheet())
@@ -202,6 +210,7 @@ async def test_after_erasure_nobody_can_read_the_sheet(survey: System) -> None:
         assert (await http.get("/v1/follow-ups/follow-up-1/record")).status_code == 404
 
 
+@pytest.mark.clause("F6")
 async def test_the_access_log_is_paged(survey: System) -> None:
     await survey.publish(planned(), due())
     await record(survey, sheet())
@@ -221,6 +230,7 @@ async def test_the_access_log_is_paged(survey: System) -> None:
     assert sorted(seen) == [f"supervisor-{number}" for number in range(5)]
 
 
+@pytest.mark.clause("F46", "F52")
 async def test_preparation_is_told_once(survey: System) -> None:
     await survey.publish(planned(), due())
     async with survey.client("survey", "operations", subject="staff-1") as http:
@@ -235,6 +245,7 @@ async def test_preparation_is_told_once(survey: System) -> None:
     assert (milestone.data.milestone, milestone.data.subject) == ("follow-up-prepared", "follow-up-1")
 
 
+@pytest.mark.clause("F10")
 async def test_nobody_is_called_five_times(survey: System) -> None:
     await survey.publish(planned(), due())
     async with survey.client("survey", "operations") as http:
@@ -251,6 +262,7 @@ async def test_nobody_is_called_five_times(survey: System) -> None:
         assert refused.json()["reason"] == "client-withdrawn"
 
 
+@pytest.mark.clause("F23", "F24")
 async def test_video_is_booked_a_day_ahead_and_for_key_attention_only(survey: System) -> None:
     await survey.publish(
         due(follow_up_id="key", class_="key-attention", forms=["phone", "video"]), due(follow_up_id="closed")
@@ -267,6 +279,7 @@ async def test_video_is_booked_a_day_ahead_and_for_key_attention_only(survey: Sy
     assert (await record(survey, sheet(form="video"), key="key")).status_code == 200
 
 
+@pytest.mark.clause("F4")
 async def test_the_worklist_has_todays_and_overdue_work_oldest_deadline_first(survey: System) -> None:
     await survey.publish(
         due(follow_up_id="today", scheduled_for="2026-03-19 10:00"),

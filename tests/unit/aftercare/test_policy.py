@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 
 from aftercare.mistakes import Mistake
 from aftercare.policy import explanation
-from shared.policy.model import REGIME, Policy, load
-from shared.web.texts import LANGUAGES
+from shared.policy.clauses import known_clauses
+from shared.policy.model import REGIME, Policy, Switches, load
+from shared.web.texts import LANGUAGES, Language
 from tests.unit.aftercare.command_line import Invoke
 
 
@@ -56,8 +58,66 @@ def test_a_rule_is_told_by_its_name(policy: Policy, rule: str, said: str) -> Non
     assert said in "\n".join(explanation(policy, rule, "en"))
 
 
-def test_a_clause_without_a_row_is_said_to_be_carried_elsewhere(policy: Policy) -> None:
-    assert explanation(policy, "F7", "en")[0].startswith("No row of the policy carries F7")
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_switch_is_told_by_its_name_whatever_its_value(policy: Policy, language: Language) -> None:
+    for name, field in Switches.model_fields.items():
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        for value in choices or (
+            [True, False] if field.annotation is bool else [getattr(policy.switches, name)]
+        ):
+            switched = policy.switches.model_copy(update={name: value})
+            (said,) = explanation(policy.model_copy(update={"switches": switched}), name, language)
+            assert name in said
+
+
+def test_where_a_day_off_leads_is_told_as_the_switches_stand(policy: Policy) -> None:
+    switched = policy.switches.model_copy(
+        update={"follow_ups_on_days_off": "earlier", "dates_on_days_off": "not", "within_on_days_off": "not"}
+    )
+    other = policy.model_copy(update={"switches": switched})
+    for rule, usual, changed in (
+        ("closed-15d", "the next working day", "the working day before"),
+        ("dropped-7d", "inside the limit", "by questionnaire alone"),
+        ("report-5th", "earlier within its month", "on any day"),
+    ):
+        assert usual in explanation(policy, rule, "en")[0]
+        assert changed in explanation(other, rule, "en")[0]
+
+
+@pytest.mark.parametrize(
+    ("clause", "said"),
+    [
+        ("F4", ["F4: Operations (运营部) conducts and records. Carried by survey: api."]),
+        (
+            "F17",
+            [
+                "Carried by questions of the questionnaire: plan, state, progress; survey: domain.questionnaire."
+            ],
+        ),
+        ("F8", ["F8: Ethics code for counsellors. It is out of software's reach."]),
+        (
+            "F23",
+            ["F40, F23 key-15d (15d): ", "Survey refuses a video follow-up of any case but key attention"],
+        ),
+        ("W23", ["Intake refuses", "W23: Individuals"]),
+    ],
+)
+def test_a_clause_says_what_carries_it_besides_rows(policy: Policy, clause: str, said: list[str]) -> None:
+    told = "\n".join(explanation(policy, clause, "en"))
+    assert all(part in told for part in said)
+
+
+def test_every_clause_is_told_in_both_languages(policy: Policy) -> None:
+    for clause in known_clauses():
+        for language in LANGUAGES:
+            told = explanation(policy, clause, language)
+            assert told
+            assert all(clause in one for one in told)
+
+
+def test_a_clause_that_is_none_is_a_mistake(policy: Policy) -> None:
+    with pytest.raises(Mistake, match="there is no clause F99"):
+        explanation(policy, "F99", "en")
 
 
 def test_an_unknown_rule_suggests_near_ones(policy: Policy) -> None:
@@ -75,6 +135,20 @@ def test_the_shipped_policy_has_no_mistakes(aftercare: Invoke) -> None:
     result = aftercare("policy", "lint")
     assert result.exit_code == 0
     assert "no mistakes" in result.output
+
+
+def test_a_folder_of_versions_is_checked_whole(aftercare: Invoke, tmp_path: Path) -> None:
+    text = REGIME.read_text(encoding="utf-8")
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    later = text.replace('version: "2026-1"', 'version: "2027-1"')
+    (tmp_path / "b.yaml").write_text(later, encoding="utf-8")
+    clash = aftercare("policy", "lint", str(tmp_path))
+    assert clash.exit_code == 1
+    assert "effective_from: 2026-01-01 is that of" in clash.output
+    (tmp_path / "b.yaml").write_text(later.replace("2026-01-01", "2027-01-01", 1), encoding="utf-8")
+    told = aftercare("policy", "lint", str(tmp_path))
+    assert told.exit_code == 0
+    assert [line.split()[1] for line in told.output.splitlines()] == ["2026-1,", "2027-1,"]
 
 
 def test_mistakes_are_told_with_file_and_line(aftercare: Invoke, tmp_path: Path) -> None:

@@ -43,12 +43,14 @@ def test_a_round_of_one_step_that_reaches_nobody_is_tried_again_soon() -> None:
     assert story.pages[before:] == [(at, "everyone") for at in (210, 210.5, 211)]
 
 
+@pytest.mark.clause("F59")
 def test_an_acknowledgement_stops_the_chain_but_the_head_is_told_within_ten_minutes() -> None:
     """F59."""
     story = Story.of().after(1).does(domain.acknowledge).after(29)
     assert story.pages == [(0, "on-call"), (9, "head")]
 
 
+@pytest.mark.clause("F59")
 def test_the_head_is_told_even_of_what_was_resolved_before() -> None:
     """F59: in any case."""
     story = Story.of().after(2).does(domain.resolve)
@@ -56,6 +58,7 @@ def test_the_head_is_told_even_of_what_was_resolved_before() -> None:
     assert domain.settled(story.incident, CHAIN)
 
 
+@pytest.mark.clause("F59")
 def test_a_head_who_cannot_be_reached_is_tried_until_reached() -> None:
     """F59: acknowledged by others, and every page to the head fails for a while."""
     story = Story.of(reaches=lambda step: step != "head").after(1).does(domain.acknowledge).after(12)
@@ -65,6 +68,7 @@ def test_a_head_who_cannot_be_reached_is_tried_until_reached() -> None:
     assert story.pages[8:] == [(12.5, "head")]
 
 
+@pytest.mark.clause("A30")
 def test_acknowledged_without_intervention_pages_again_after_thirty_minutes() -> None:
     """A30."""
     story = Story.of().after(3).does(domain.acknowledge).after(36)
@@ -72,6 +76,7 @@ def test_acknowledged_without_intervention_pages_again_after_thirty_minutes() ->
     assert story.incident.awaiting
 
 
+@pytest.mark.clause("A30")
 def test_intervention_in_time_ends_the_pages() -> None:
     story = Story.of().after(3).does(domain.acknowledge).after(29).does(domain.intervene).after(24 * 60)
     assert story.pages == [(0, "on-call"), (9, "head")]
@@ -96,6 +101,7 @@ def test_with_every_provider_down_it_tries_soon_again_and_then_less_often() -> N
     assert rounds[-1] - rounds[-2] == 1
 
 
+@pytest.mark.clause("F59")
 def test_a_flag_that_arrives_late_tells_the_head_at_once() -> None:
     """F59 counts from the flag, the steps of the chain from its arrival."""
     story = Story.of(flag(late=20)).after(26)

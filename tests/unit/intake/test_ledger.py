@@ -62,6 +62,7 @@ CLASSES = {
 }  # fmt: skip
 
 
+@pytest.mark.clause("F11", "F12", "F13", "F14")
 @pytest.mark.parametrize("name", CLASSES)
 def test_the_class_follows_from_the_facts_in_any_order(name: str) -> None:
     story, expected = CLASSES[name]

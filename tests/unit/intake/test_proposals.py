@@ -24,7 +24,9 @@ from tests.unit.intake.desk import Desk
 from tests.unit.policy.regime import POLICY
 
 SEVERE = {"phq-9": "severe"}
-WAITING = POLICY.model_copy(update={"attention": POLICY.attention.model_copy(update={"at_once": False})})
+WAITING = POLICY.model_copy(
+    update={"switches": POLICY.switches.model_copy(update={"proposed_attention": "waits"})}
+)
 
 
 def severe(**given: Any) -> Event:

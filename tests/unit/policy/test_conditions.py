@@ -17,6 +17,7 @@ def recorded(flags: tuple[str, ...] = (), satisfaction: int | None = None) -> Fo
     )  # fmt: skip
 
 
+@pytest.mark.clause("F63")
 @pytest.mark.parametrize(
     ("flags", "satisfaction", "opens"),
     [((), 5, False), ((), 3, False), ((), 2, True), ((), 1, True), (("complaint",), 5, True), ((), None, False),
@@ -29,6 +30,7 @@ def test_what_opens_a_rectification(flags: tuple[str, ...], satisfaction: int | 
     assert holds(condition, event.model_dump(mode="json", by_alias=True, exclude_none=True)) is opens
 
 
+@pytest.mark.clause("F75")
 def test_a_low_figure_opens_its_duty() -> None:
     condition = POLICY.duty("satisfaction-corrected").opened_by.when
     for figure, opens in ((3.99, True), (4.0, False), (None, False)):

@@ -12,6 +12,7 @@ from tests.unit.policy.regime import POLICY
 TEXT = REGIME.read_text(encoding="utf-8")
 
 
+@pytest.mark.clause("F36", "F38", "F40", "F42", "A32")
 def test_the_follow_up_rules_are_those_of_the_contract() -> None:
     questionnaire, phone, video = "questionnaire", "phone", "video"
     key = (phone, video, questionnaire)
@@ -53,6 +54,7 @@ def test_the_follow_up_rules_are_those_of_the_contract() -> None:
     ]
 
 
+@pytest.mark.clause("F52", "F60", "F62", "F63", "F65")
 @pytest.mark.parametrize(
     ("name", "clause", "opened", "fulfilled"),
     [
@@ -86,6 +88,7 @@ def test_a_duty_is_joined_by_its_subject_whichever_event_names_it() -> None:
     assert joined.subject_of("session-completed", {"case_id": "k1"}) is None
 
 
+@pytest.mark.clause("F37", "F39", "F41", "F74")
 @pytest.mark.parametrize(
     ("name", "value"),
     [("coverage-closed", 0.9), ("coverage-in-counselling", 1.0), ("coverage-key-attention", 1.0),
@@ -95,6 +98,7 @@ def test_targets(name: str, value: float) -> None:
     assert POLICY.target(name).value == value
 
 
+@pytest.mark.clause("F59", "A30")
 def test_the_head_is_told_in_time_and_the_chain_never_falls_silent() -> None:
     crisis = POLICY.crisis
     assert [(s.name, s.after) for s in crisis.escalation] == [

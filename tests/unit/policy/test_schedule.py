@@ -30,6 +30,7 @@ def plan(name: str, anchor: str, step: str | None = None, calendar: WorkCalendar
     return schedule(POLICY.follow_up(name, step), at(anchor), calendar, POLICY)
 
 
+@pytest.mark.clause("F36", "F38", "F40", "F42", "A32")
 @pytest.mark.parametrize(
     ("name", "step", "anchor", "scheduled", "complete"),
     [
@@ -179,6 +180,7 @@ def test_limits_that_count_from_the_opening(rule: str, opened: str, due: str) ->
     assert written(found.at) == due
 
 
+@pytest.mark.clause("F52")
 @pytest.mark.parametrize(
     ("scheduled", "due"),
     [
@@ -213,6 +215,7 @@ def test_a_working_limit_starts_from_shanghais_day_and_may_be_provisional() -> N
 # --- dates --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.clause("F15", "F44", "F64")
 @pytest.mark.parametrize(
     ("rule", "month", "due"),
     [
@@ -229,7 +232,9 @@ def test_a_working_limit_starts_from_shanghais_day_and_may_be_provisional() -> N
     ],
 )
 def test_dates_of_the_regime(rule: str, month: str, due: str) -> None:
-    assert calendar_due(POLICY.calendar_rule(rule), month, CALENDAR) == Moved(date.fromisoformat(due), False)
+    assert calendar_due(POLICY.calendar_rule(rule), month, CALENDAR, POLICY) == Moved(
+        date.fromisoformat(due), False
+    )
 
 
 def test_a_date_comes_at_ten() -> None:
@@ -238,20 +243,20 @@ def test_a_date_comes_at_ten() -> None:
 
 
 def test_a_date_in_an_unknown_year_is_provisional() -> None:
-    assert calendar_due(POLICY.calendar_rule("report-5th"), "2031-03", CALENDAR).provisional
+    assert calendar_due(POLICY.calendar_rule("report-5th"), "2031-03", CALENDAR, POLICY).provisional
 
 
 def test_how_a_date_moves_is_a_switch() -> None:
     rule = POLICY.calendar_rule("report-5th")
     for move, due in (("any-day", 5), ("working-day", 7), ("earlier-in-month", 3)):
-        moved = calendar_due(rule.model_copy(update={"move": move}), "2026-03", CALENDAR)
+        moved = calendar_due(rule.model_copy(update={"move": move}), "2026-03", CALENDAR, POLICY)
         assert moved.day == date(2026, 4, due)
 
 
 @given(st.sampled_from(POLICY.calendar), st.integers(2024, 2030), st.integers(1, 12))
 def test_a_date_stays_in_its_month_on_a_working_day(rule, year: int, number: int) -> None:
     month = f"{year}-{number:02}"
-    moved = calendar_due(rule, month, CALENDAR)
+    moved = calendar_due(rule, month, CALENDAR, POLICY)
     assert CALENDAR.is_working(moved.day)
     about = month_about(rule, f"{moved.day:%Y-%m}")
     assert about == (month if number % rule.due.every_months == 0 else None)

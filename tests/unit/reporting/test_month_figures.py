@@ -91,6 +91,7 @@ def test_a_follow_up_that_moves_takes_its_month_along() -> None:
 # --- coverage -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.clause("F10", "F37")
 def test_each_outcome_is_counted_by_itself_and_both_rates_are_told() -> None:
     outcomes = ("completed", "completed", "refused", "unreachable", "stopped-for-crisis")
     events = [planned(f"f{n}", "2026-03-10") for n in range(8)]
@@ -156,6 +157,7 @@ def test_a_completed_follow_up_may_be_late() -> None:
     assert (told.completed, told.completed_late) == (1, 1)
 
 
+@pytest.mark.clause("F37")
 @pytest.mark.parametrize(("missed", "met"), [(1, True), (2, False)])
 def test_the_target_of_closed_cases_is_nine_in_ten(missed: int, met: bool) -> None:
     events = [planned(f"f{n}", "2026-03-10") for n in range(10)]
@@ -164,6 +166,7 @@ def test_the_target_of_closed_cases_is_nine_in_ten(missed: int, met: bool) -> No
     assert (told.clause, told.target, told.met) == ("F37", 0.9, met)
 
 
+@pytest.mark.clause("F37", "F39", "F41")
 def test_every_class_has_its_own_row() -> None:
     told = figures_of(
         planned("f1", "2026-03-10"),
@@ -199,6 +202,7 @@ def _old_rule() -> Event:
 # --- what follow-ups brought up -------------------------------------------------------------------------------
 
 
+@pytest.mark.clause("F74")
 def test_satisfaction_is_the_mean_out_of_five_and_flagged_below_four() -> None:
     events = [planned(f"f{n}", "2026-03-10") for n in range(4)]
     events += [recorded(f"f{n}", "2026-03-10", satisfaction=score) for n, score in enumerate((5, 4, 2, None))]
@@ -210,6 +214,7 @@ def test_satisfaction_is_the_mean_out_of_five_and_flagged_below_four() -> None:
     assert (nothing.mean, nothing.answers, nothing.met) == (None, 0, None)
 
 
+@pytest.mark.clause("F43", "F57")
 def test_flags_and_reasons_are_counted_by_code() -> None:
     told = figures_of(
         planned("f1", "2026-03-10"),
@@ -227,6 +232,7 @@ def test_flags_and_reasons_are_counted_by_code() -> None:
     assert told.dropped_reasons == {"not-recorded": 1, "price": 1}
 
 
+@pytest.mark.clause("F60")
 @pytest.mark.parametrize(("hours", "in_time"), [(24, 1), (24.01, 0)])
 def test_a_record_is_due_within_a_day(hours: float, in_time: int) -> None:
     conducted = at("2026-03-10")
@@ -283,6 +289,7 @@ def test_duties_and_escalations_stand_in_the_order_of_their_clauses() -> None:
     assert [(one.notified, one.paged) for one in told.escalations] == [(1, 1)]
 
 
+@pytest.mark.clause("F59", "A30")
 def test_incidents_are_measured_from_the_flag() -> None:
     flag = at("2026-03-20")
     told = figures_of(
@@ -316,6 +323,7 @@ def test_an_incident_nobody_took_up_is_a_miss_once_its_time_is_over() -> None:
 # --- cases, indicators, trend ---------------------------------------------------------------------------------
 
 
+@pytest.mark.clause("A17")
 def test_retention_counts_the_cases_that_ended_in_the_month() -> None:
     told = figures_of(
         classified("c1", closed_at=at("2026-03-10"), opened_at=at("2026-03-01")),
@@ -337,6 +345,29 @@ def test_an_older_revision_of_a_case_is_ignored() -> None:
         assert figures_of(*events).cases.closed == 0
 
 
+@pytest.mark.clause("A2", "A7", "A8", "A10", "A32")
+def test_shares_of_the_after_sales_plan_are_counted_of_what_they_can_be_counted_of() -> None:
+    """Satisfied: a score of 4 or 5. Reached: spoken to. Evaluated: with a score. Handled: fulfilled, or else late."""
+    told = figures_of(
+        planned("f1", "2026-03-10"), recorded("f1", "2026-03-10", satisfaction=4),
+        planned("f2", "2026-03-10"), recorded("f2", "2026-03-10", satisfaction=3),
+        planned("f3", "2026-03-10"), recorded("f3", "2026-03-10", satisfaction=None),
+        planned("f4", "2026-03-10"), recorded("f4", "2026-03-10", outcome="refused"),
+        planned("f5", "2026-03-10"), recorded("f5", "2026-03-10", outcome="unreachable"),
+        planned("f6", "2026-03-10", rule="crisis-aftercare"), recorded("f6", "2026-03-10", satisfaction=5),
+        duty("d1", "fulfilled", "2026-03-12", "2026-03-17", rule="match-2wd"),
+        duty("d2", "late", "2026-03-17 10:01", "2026-03-17", rule="complaint-3wd"),
+        duty("d3", "late", "2026-03-17 10:01", "2026-03-17", rule="file-5wd"),  # no feedback of a client's
+    )  # fmt: skip
+    shares = {one.name: (one.value, one.counted) for one in told.indicators}
+    assert shares["client-satisfaction"] == (2 / 3, 3)
+    assert shares["reach"] == (5 / 6, 6)
+    assert shares["evaluation-coverage"] == (3 / 4, 4)
+    assert shares["feedback-handled"] == (1 / 2, 2)
+    assert shares["aftercare-satisfaction"] == (1, 1)
+
+
+@pytest.mark.clause("A25")
 def test_scales_are_asked_of_those_who_agreed_to_them() -> None:
     told = figures_of(
         classified("case-f1", consents=Consents(scales=True)),
@@ -356,6 +387,7 @@ def test_every_target_of_the_policy_is_reported_with_its_clause_and_no_data_is_s
     assert all(one.value is None and one.met is None for one in told)
 
 
+@pytest.mark.clause("A12")
 def test_the_trend_shows_earlier_months_as_they_stand_now() -> None:
     trend = figures_of(
         planned("f1", "2026-02-10"), recorded("f1", "2026-02-10", satisfaction=4),

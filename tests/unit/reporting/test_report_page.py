@@ -89,6 +89,7 @@ def test_each_chart_has_a_name_and_a_table_in_its_section() -> None:
     assert all("<table" in section for section in with_charts)
 
 
+@pytest.mark.clause("F37", "F39", "F64")
 def test_figures_stand_with_clause_target_and_verdict() -> None:
     text = Page(render(a_full_month(), None, POLICY)).text
     assert "结案 Closed 50 % 1 / 2 1 of 2 F37 目标 ≥ 90 % target ≥ 90 % ✗ 未达标 not met" in text

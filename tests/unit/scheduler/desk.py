@@ -8,7 +8,7 @@ from typing import Any
 from services.scheduler.domain.agenda import Date, Duty, FollowUp, Reminder
 from services.scheduler.reactions import Decision
 from shared.contracts.envelope import Event
-from shared.contracts.events import DutyChanged
+from shared.contracts.events import CaseClassified, DutyChanged
 from shared.mongo.documents import Changes, View
 from tests.builders import When, at, event
 from tests.reference.fold import REGIME
@@ -120,3 +120,10 @@ def classified(**other: Any) -> dict[str, Any]:
         "cause": "case-closed",
     }
     return {**usual, **other}
+
+
+def case_classified(body: dict[str, Any]) -> CaseClassified:
+    """That body as the event's own model."""
+    data = event("case-classified", body, time=body["as_of"]).data
+    assert isinstance(data, CaseClassified)
+    return data

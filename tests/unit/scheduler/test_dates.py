@@ -38,6 +38,41 @@ def test_when_a_date_comes_next(rule: str, after: str, due: str, month: str) -> 
     assert (date.due_at, date.next_at, date.month) == (at(due), at(due), month)
 
 
+@pytest.mark.clause(
+    "F3", "F15", "F16", "F27", "F31", "F44", "F64", "F70", "W8", "W11", "W15", "W20"
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "role", "clauses", "due", "month"),
+    [
+        ("classification-5th", "psychology", "F15 F16", "2026-04-03", "2026-03"),  # 4 to 6 April are off
+        ("report-5th", "operations", "F64", "2026-04-03", "2026-03"),
+        ("plan-28th", "psychology", "F44", "2026-04-28", "2026-05"),
+        ("templates-quarterly", "psychology", "F27 F3", "2026-06-18", "2026-06"),  # 19 to 21 June are off
+        ("training-monthly", "human-resources", "F31", "2026-04-24", "2026-04"),  # the 25th is a Saturday
+        ("maintenance-monthly", "it", "F70", "2026-04-15", "2026-04"),
+        ("review-quarterly", "expert-group-head", "W8", "2026-06-25", "2026-06"),
+        ("supervision-first", "expert-group-head", "W11", "2026-04-10", "2026-04"),  # the 12th is a Sunday
+        ("supervision-second", "expert-group-head", "W11", "2026-04-24", "2026-04"),  # the 26th is a Sunday
+        ("demand-quarterly", "customer-service", "W15", "2026-04-10", "2026-03"),
+        ("training-half-yearly", "expert-group-head", "W20", "2026-06-18", "2026-06"),
+    ],
+)
+def test_each_date_of_the_regime_is_told_on_its_day(
+    rule: str, role: str, clauses: str, due: str, month: str
+) -> None:
+    row = REGIME.policy.calendar_rule(rule)
+    assert row.role == role
+    assert set(clauses.split()) <= set(row.clauses)
+    date = next_date(row, at("2026-04-01 00:00"), REGIME)
+    decision = Decision(View(), REGIME, "timer", date.due_at)
+    decision.fire(date)
+
+    (told,) = [event.data for event in decision.changes().events if event.topic == "calendar-due"]
+    assert told.model_dump() == {
+        "rule": rule, "clause": row.clause, "month": month, "due_at": at(f"{due} 10:00"),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("rule", [rule.name for rule in REGIME.policy.calendar])
 def test_each_date_comes_once_each_time_and_never_stands_still(rule: str) -> None:
     date = next_date(REGIME.policy.calendar_rule(rule), at("2026-01-01 00:00"), REGIME)

@@ -40,6 +40,7 @@ LIMITS = [
 ]
 
 
+@pytest.mark.clause("F62", "F63", "F65")
 @pytest.mark.parametrize(("rule", "said", "opened", "due"), LIMITS)
 def test_a_record_opens_what_follows_from_it(
     rule: str, said: dict[str, object], opened: str, due: str
@@ -59,6 +60,7 @@ def test_an_ordinary_record_asks_for_no_counsellor_and_no_rectification(said: di
     assert desk.duties("handle-5wd") == [("opened", at("2026-03-02 11:00"))]
 
 
+@pytest.mark.clause("F60")
 def test_f60_a_follow_up_that_was_conducted_must_be_recorded_within_24_hours() -> None:
     desk = Desk().hears_of(
         "milestone-reached", "2026-03-06 17:30", **milestone("follow-up-conducted", "2026-03-06 17:30")
@@ -157,6 +159,7 @@ class TestPreparation:
             template="closed",
         )
 
+    @pytest.mark.clause("F46", "F51", "F52")
     def test_it_ends_with_the_working_day_before(self) -> None:
         desk = self.due("2026-03-10 10:00", "2026-03-12 10:00")
 

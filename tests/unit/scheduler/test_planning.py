@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, ClassVar
 
+import pytest
+
 from services.scheduler.domain.agenda import FollowUp
+from services.scheduler.domain.planning import Regime, wanted_for_case
 from tests.builders import Timeline, at, client_erased, consent_changed
-from tests.reference.fold import Fold, folded
-from tests.unit.scheduler.desk import Desk, classified, milestone, recorded
+from tests.reference.fold import REGIME, Fold, folded
+from tests.unit.policy.regime import switched
+from tests.unit.scheduler.desk import Desk, case_classified, classified, milestone, recorded
 
 
 def standing(fold: Fold) -> dict[str, FollowUp]:
@@ -19,6 +23,7 @@ def changes(fold: Fold) -> list[tuple[str, str, str]]:
     return [(data.rule, data.change, data.reason) for data in fold.told("follow-up-planned")]
 
 
+@pytest.mark.clause("F40")
 def test_raised_to_key_attention_the_shared_steps_keep_their_ids() -> None:
     closed = Timeline().closed("2026-03-02")
     before = standing(folded(closed.events))
@@ -134,6 +139,7 @@ def test_a_missed_follow_up_can_still_be_conducted() -> None:
 
 
 class TestConsent:
+    @pytest.mark.clause("F10")
     def test_withdrawal_cancels_what_is_planned(self) -> None:
         fold = Fold(at("2026-03-02"))
         for event in Timeline().closed("2026-03-02").consent("2026-03-05").events:
@@ -196,6 +202,7 @@ class TestCareAfterACrisis:
         resolved(desk, "2026-03-06 15:00")
         return desk
 
+    @pytest.mark.clause("A32")
     def test_it_goes_on_after_the_incident(self) -> None:
         assert care(self.desk()) == self.WHOLE
 
@@ -208,6 +215,7 @@ class TestCareAfterACrisis:
         assert care(desk)["1d"] == at("2026-03-09 10:00")
         assert len(care(desk)) == 4
 
+    @pytest.mark.clause("F10")
     def test_whoever_withdraws_consent_is_not_called(self) -> None:
         desk = self.desk()
         desk.hears(consent_changed(changed_at="2026-03-08 12:00"))
@@ -233,3 +241,38 @@ def test_erasing_a_client_empties_the_agenda_and_stays() -> None:
     fold.deliver(Timeline().closed("2026-03-03").events[0]).settle()
     assert fold.agenda() == []
     assert not any("case-1" in str(document) for document in fold.scheduler._documents.values())
+
+
+class TestWhereClausesCollide:
+    """Collisions 3 and 4 are switches of the policy: both sides of each."""
+
+    @staticmethod
+    def planned(body: dict[str, Any], **switches: str) -> list[tuple[str, bool]]:
+        case = case_classified(body)
+        regime = Regime(switched(**switches), REGIME.calendar)
+        return sorted((want.rule.name, want.superseded) for want in wanted_for_case(case, regime))
+
+    @pytest.mark.parametrize(
+        ("switch", "since", "expected"),
+        [
+            ("gains-missing", "2026-03-04", {"key-15d", "key-1m", "key-3m", "key-6m"}),
+            ("keeps-plan", "2026-03-04", {"closed-15d", "closed-3m"}),
+            (
+                "keeps-plan",
+                "2026-03-01",
+                {"key-15d", "key-1m", "key-3m", "key-6m"},
+            ),  # raised before it closed
+        ],
+    )
+    def test_raised_to_key_attention_after_closing(self, switch: str, since: str, expected: set[str]) -> None:
+        attention = {"reason": "career-crisis", "state": "decided", "decided_by": "s1", "since": at(since)}
+        planned = self.planned(classified(attention=attention), raised_after_closing=switch)
+        assert {rule for rule, _ in planned} == expected
+
+    @pytest.mark.parametrize("switch", ["superseded", "kept"])
+    def test_the_course_closed_on_its_third_session(self, switch: str) -> None:
+        ends = [{"session_no": n, "ended_at": at(f"2026-03-02 0{5 + n}:00")} for n in (1, 2, 3)]
+        planned = self.planned(classified(session_ends=ends), overtaken_by_ending=switch)
+        assert planned == [
+            ("closed-15d", False), ("closed-3m", False), ("counselling-every-3", switch == "superseded"),
+        ]  # fmt: skip

@@ -23,6 +23,7 @@ def incident(change: str, when: str, key: str = "i1") -> dict[str, Any]:
     return {"incident_id": key, "client_id": "client-1", "change": change, "at": at(when)}
 
 
+@pytest.mark.clause("F50")
 def test_f50_notice_goes_out_two_days_ahead_once() -> None:
     desk = closed_case().until("2026-03-15 09:59:59")
     assert desk.reminders("follow-up-notice") == []
@@ -49,6 +50,7 @@ def test_of_what_has_passed_nobody_is_given_notice() -> None:
     assert desk.reminders("follow-up-notice") == []
 
 
+@pytest.mark.clause("F20")
 def test_the_questionnaire_is_sent_at_its_time_and_asked_for_once_more() -> None:
     desk = closed_case().until("2026-04-30")
 
@@ -75,6 +77,7 @@ def test_a_client_who_is_called_gets_no_questionnaire() -> None:
     assert desk.reminders("follow-up-notice") == [at("2026-03-15 10:00")]
 
 
+@pytest.mark.clause("F46")
 def test_operations_is_told_to_prepare() -> None:
     desk = closed_case().until("2026-03-16")
 
@@ -122,6 +125,7 @@ def test_what_became_pointless_while_it_waited_is_not_sent() -> None:
     assert [data.what for data in desk.told("reminder-due") if data.to == "client"] == []
 
 
+@pytest.mark.clause("W44")
 def test_w44_ten_minutes_before_each_session() -> None:
     desk = Desk("2026-03-08 10:00").hears(session_scheduled(starts_at="2026-03-09 10:00"))
     desk.until("2026-03-10")
@@ -153,6 +157,7 @@ def test_two_long_names_still_make_a_subject() -> None:
     assert desk.reminders("session-reminder") == [at("2026-03-09 09:50")]
 
 
+@pytest.mark.clause("A16")
 def test_a16_care_goes_on_after_closing() -> None:
     desk = Desk("2026-03-02 10:00").hears(case_closed(closed_at="2026-03-02 10:00"))
     desk.until("2026-12-31")

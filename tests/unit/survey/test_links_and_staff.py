@@ -65,6 +65,7 @@ def member(**report: Any) -> staff.StaffMember:
     return staff.updated(None, event, data)
 
 
+@pytest.mark.clause("F28", "F29", "F32")
 @pytest.mark.parametrize(
     ("report", "found"),
     [
@@ -85,6 +86,7 @@ def test_who_may_conduct(report: dict[str, Any], found: list[str]) -> None:
     assert staff.objections(member(**report), STAFFING, at("2026-03-17")) == found
 
 
+@pytest.mark.clause("F32")
 def test_the_year_of_the_exam_is_the_companys_year() -> None:
     new_year = at("2027-01-01 00:30")  # still 2026 in UTC
     assert staff.objections(member(exam_passed_year=2027), STAFFING, new_year) == []
@@ -107,6 +109,7 @@ def test_a_subject_that_may_be_a_name_goes_as_its_hash(subject: str) -> None:
     assert staff.staff_id("staff-1") == "staff-1"
 
 
+@pytest.mark.clause("F10")
 def test_calls_are_counted_once_each_and_end_at_four() -> None:
     follow_up: Any = followed([due()])
     for minute in (3, 1, 1, 2, 4):
@@ -116,6 +119,7 @@ def test_calls_are_counted_once_each_and_end_at_four() -> None:
     assert attempt(follow_up, at("2026-03-17 09:04"), "busy", "staff-1") == follow_up
 
 
+@pytest.mark.clause("F58")
 @given(st.booleans(), st.sampled_from(["completed", "refused", "unreachable", "stopped-for-crisis"]))
 def test_a_mark_or_severe_anxiety_is_a_crisis(mark: bool, outcome: str) -> None:
     for band in ("mild", "severe"):

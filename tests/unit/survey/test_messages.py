@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ def test_pauses_grow_and_stay_within_ten_minutes() -> None:
     assert pauses[-1] == timedelta(minutes=10)
 
 
+@pytest.mark.clause("F10")
 @given(
     st.sampled_from(["questionnaire-invitation", "session-reminder", "care-message"]),
     st.booleans(),

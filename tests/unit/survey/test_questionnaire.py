@@ -21,10 +21,12 @@ FORMS = questionnaire.load(LONGEST)
 QUESTIONS = {question.id: question for question in FORMS.questions}
 
 
+@pytest.mark.clause("F21")
 def test_the_limit_is_eight_minutes() -> None:
     assert timedelta(minutes=8) == LONGEST  # F21
 
 
+@pytest.mark.clause("F21")
 @pytest.mark.parametrize("template", FORMS.templates)
 def test_every_questionnaire_stays_within_it(template: str) -> None:
     asked = FORMS.asked(template, "")
@@ -32,15 +34,18 @@ def test_every_questionnaire_stays_within_it(template: str) -> None:
     assert questionnaire.expected_time(asked) <= timedelta(minutes=questionnaire.minutes(asked)) <= LONGEST
 
 
+@pytest.mark.clause("F21")
 def test_a_questionnaire_that_takes_longer_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="F21: the questionnaire"):
         questionnaire.load(timedelta(minutes=3))
 
 
+@pytest.mark.clause("F26")
 def test_each_template_of_the_policy_has_its_questionnaire() -> None:
     assert {rule.template for rule in POLICY.follow_ups} <= set(FORMS.templates)  # F26
 
 
+@pytest.mark.clause("F17", "F18", "F19", "F43", "F58")
 @pytest.mark.parametrize("template", FORMS.templates)
 def test_effect_need_satisfaction_and_risk_are_asked(template: str) -> None:
     asked = FORMS.asked(template, "")
@@ -48,6 +53,14 @@ def test_effect_need_satisfaction_and_risk_are_asked(template: str) -> None:
     wanted = {"F17", "F18", "F58"} if template == "crisis-aftercare" else {"F17", "F18", "F19", "F58"}
     assert wanted <= clauses
     assert ("F43" in clauses) == (template == "dropped")
+
+
+@pytest.mark.clause("F54")
+@pytest.mark.parametrize("template", FORMS.templates)
+def test_needs_are_confirmed_after_the_follow_up_itself(template: str) -> None:
+    asked = FORMS.asked(template, "")
+    need = next(place for place, question in enumerate(asked) if question.id == "need")
+    assert all(question.clause not in ("F17", "F43", "F58") for question in asked[need:])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -82,6 +95,7 @@ def test_a_spoilt_questionnaire_is_refused(tmp_path: Path, document: str, messag
         questionnaire.load(LONGEST, tmp_path / "forms.yaml")
 
 
+@pytest.mark.clause("F58")
 def test_any_thought_of_self_harm_is_a_crisis_and_nothing_else_is() -> None:
     risk = QUESTIONS["risk"]
     assert [questionnaire.is_crisis(risk, option) for option in risk.options] == [False, True, True, True]
@@ -108,6 +122,7 @@ def test_the_comment_may_be_empty_but_not_endless() -> None:
         comment.read(["好" * (questionnaire.LONGEST_COMMENT + 1)])
 
 
+@pytest.mark.clause("F18", "F57")
 @pytest.mark.parametrize(
     ("needs", "flags"),
     [
@@ -122,12 +137,14 @@ def test_needs_become_flags(needs: tuple[str, ...], flags: tuple[str, ...]) -> N
     assert questionnaire.result({"need": needs}).flags == flags
 
 
+@pytest.mark.clause("F19")
 @given(st.integers(1, 5), st.integers(1, 5))
 def test_a_bad_score_does_not_disappear_in_an_average(counsellor: int, process: int) -> None:
     got = questionnaire.result({"counsellor": str(counsellor), "process": str(process)})
     assert got.satisfaction == min(counsellor, process)
 
 
+@pytest.mark.clause("F17")
 @pytest.mark.parametrize(
     ("points", "band"),
     [("111", "low"), ("232", "low"), ("332", "medium"), ("443", "medium"), ("444", "high")],

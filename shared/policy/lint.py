@@ -1,0 +1,255 @@
+"""Mistakes that no single row shows: what the policy names must exist where it looks for it.
+
+A row that waits for what nobody says would sit there and do nothing, so such a policy is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from shared.contracts.events import CaseClassified
+from shared.contracts.topics import TOPICS, consumed_by
+from shared.policy.clauses import known_clauses
+from shared.policy.conditions import Condition
+from shared.policy.model import LAST_SEEN, DutyRule, EventRule, Policy, ReminderRule, Row, Switches, Trigger
+from shared.policy.reading import PolicyError, problem_at
+
+Place = tuple[int | str, ...]
+
+SEEN_BY_SCHEDULER = frozenset(
+    (*consumed_by("scheduler"), "follow-up-planned", "follow-up-due", "calendar-due")
+)
+"""The topics whose events open, fulfil and cancel: those that the scheduler reads, and of its own those that its rules
+see as it publishes them."""
+
+UNHEEDED_SWITCHES: Mapping[str, str] = {
+    "after_the_plan": "scheduler",
+    "coverage_of": "reporting",
+}
+"""Switches that nothing heeds yet, and who would have to. One is taken out as it is wired."""
+
+_RULE_NAMES = {
+    "calendar-due": "calendar",
+    "follow-up-planned": "follow_ups",
+    "follow-up-due": "follow_ups",
+}
+"""Events whose `rule` names a row of that section."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A mistake, the place of the field that holds it, and what to do."""
+
+    place: Place
+    reason: str
+    advice: str
+
+
+def check(path: Path, policy: Policy) -> None:
+    """Raises PolicyError with every mistake, each at its line of the file."""
+    found = [problem_at(path, wrong.place, wrong.reason, wrong.advice) for wrong in mistakes(policy)]
+    if found:
+        raise PolicyError(found)
+
+
+def mistakes(policy: Policy) -> Iterator[Wrong]:
+    """Everything in a policy that names what is not there."""
+    for place, row in placed(policy):
+        yield from _clauses(place, row)
+        yield from _roles(place, row, policy)
+        if isinstance(row, EventRule):
+            yield from _event_rule(place, row, policy)
+    for index, step in enumerate(policy.crisis.escalation):
+        yield from _role(("crisis", "escalation", index, "role"), step.role, policy)
+    yield from _switches(policy)
+
+
+def placed(policy: Policy) -> Iterator[tuple[Place, Row]]:
+    """Every row with its place in the file."""
+    for section in (
+        "classes", "gates", "follow_ups", "duties", "calendar", "reminders", "targets", "samples", "bounds"
+    ):  # fmt: skip
+        yield from (((section, index), row) for index, row in enumerate(getattr(policy, section)))
+    for index, row in enumerate(policy.staffing.certificates):
+        yield ("staffing", "certificates", index), row
+    yield ("crisis",), policy.crisis
+
+
+def _clauses(place: Place, row: Row) -> Iterator[Wrong]:
+    known = known_clauses()
+    if row.clause not in known:
+        yield Wrong((*place, "clause"), f"there is no clause {row.clause}", "name one of docs/clauses.md")
+    for index, clause in enumerate(row.also):
+        if clause not in known:
+            yield Wrong(
+                (*place, "also", index), f"there is no clause {clause}", "name one of docs/clauses.md"
+            )
+
+
+def _roles(place: Place, row: Row, policy: Policy) -> Iterator[Wrong]:
+    for field in ("role", "escalate_to", "head_role"):
+        if role := getattr(row, field, None):
+            yield from _role((*place, field), role, policy)
+    if isinstance(row, ReminderRule) and row.to != "client":
+        yield from _role((*place, "to"), row.to.removeprefix("role:"), policy)
+
+
+def _role(place: Place, role: str, policy: Policy) -> Iterator[Wrong]:
+    if role not in policy.roles:
+        yield Wrong(
+            place, f"the role {role} is not listed under roles", _one_of(role, policy.roles, "list it")
+        )
+
+
+def _event_rule(place: Place, rule: EventRule, policy: Policy) -> Iterator[Wrong]:
+    for which in ("opened_by", "fulfilled_by", "cancelled_by"):
+        trigger = getattr(rule, which, None)
+        if trigger is not None:
+            yield from _trigger((*place, which), trigger, rule, policy)
+    opening = TOPICS.get(rule.opened_by.event)
+    if opening is None:
+        return
+    if isinstance(rule, DutyRule) and rule.limit.before:
+        yield from _time(
+            (*place, "limit", "before"), rule.limit.before, opening.name, "no limit can be counted"
+        )
+    if isinstance(rule, ReminderRule):
+        yield from _time((*place, "field"), rule.field, opening.name, "the reminder would never go out")
+
+
+def _trigger(place: Place, trigger: Trigger, rule: EventRule, policy: Policy) -> Iterator[Wrong]:
+    topic = TOPICS.get(trigger.event)
+    if topic is None:
+        advice = _one_of(trigger.event, sorted(SEEN_BY_SCHEDULER), "name a topic of docs/events.md")
+        yield Wrong((*place, "event"), f"nobody publishes {trigger.event}", advice)
+        return
+    if trigger.event not in SEEN_BY_SCHEDULER:
+        advice = "name a topic that it reads, or let it read this one (shared/contracts/topics.py)"
+        yield Wrong((*place, "event"), f"the scheduler does not read {trigger.event}", advice)
+    if trigger.milestone and trigger.milestone not in policy.milestones:
+        never = (
+            "fulfilled"
+            if place[-1] == "fulfilled_by"
+            else "cancelled"
+            if "cancel" in str(place[-1])
+            else "opened"
+        )
+        reason = f"nobody reports the milestone {trigger.milestone}: the {_kind(rule)} would never be {never}"
+        yield Wrong((*place, "milestone"), reason, _one_of(trigger.milestone, policy.milestones, "list it"))
+    if trigger.event != "milestone-reached":
+        for name in rule.subject.split(":"):
+            if field_type(topic.model, name) is None:
+                reason = f"{trigger.event} has no field {name}: what it is about could not be found"
+                yield Wrong((*place[:-1], "subject"), reason, _fields(topic.model))
+    if trigger.when:
+        yield from _condition((*place, "when"), trigger.when, trigger.event, policy)
+
+
+def _kind(rule: EventRule) -> str:
+    return "reminder" if isinstance(rule, ReminderRule) else "duty"
+
+
+def _time(place: Place, field: str, topic: str, otherwise: str) -> Iterator[Wrong]:
+    model = TOPICS[topic].model
+    if field == LAST_SEEN and model is CaseClassified:
+        return
+    found = field_type(model, field)
+    if found is None:
+        yield Wrong(place, f"{topic} has no field {field}: {otherwise}", _fields(model))
+    elif found is not datetime:
+        yield Wrong(place, f"{field} of {topic} is no time: {otherwise}", _fields(model, datetime))
+
+
+def _condition(place: Place, condition: Condition, topic: str, policy: Policy) -> Iterator[Wrong]:
+    for kind in ("any", "all"):
+        for index, part in enumerate(getattr(condition, kind) or ()):
+            yield from _condition((*place, kind, index), part, topic, policy)
+    model = TOPICS[topic].model
+    if condition.flag and field_type(model, "flags") is None:
+        yield Wrong((*place, "flag"), f"{topic} has no flags", "name an event that has, or another test")
+    for kind in ("equals", "first", "at_most", "below"):
+        for field, value in (getattr(condition, kind) or {}).items():
+            at = (*place, kind, field)
+            found = field_type(model, field)
+            if found is None:
+                yield Wrong(at, f"{topic} has no field {field}: the condition never holds", _fields(model))
+            elif problem := _never(kind, found, value):
+                yield Wrong(
+                    at, f"{field} of {topic} {problem}: the condition never holds", "correct the value"
+                )
+            elif field == "rule" and topic in _RULE_NAMES:
+                names = sorted({row.name for row in getattr(policy, _RULE_NAMES[topic])})
+                if value not in names:
+                    reason = f"there is no row {value} under {_RULE_NAMES[topic]}: the condition never holds"
+                    yield Wrong(at, reason, _one_of(str(value), names, "name one"))
+
+
+def _never(kind: str, found: Any, value: Any) -> str | None:
+    """Why a field of that type can never pass the test."""
+    if kind in ("at_most", "below"):
+        return None if found in (int, float) else "is no number"
+    if kind == "first":
+        if get_origin(found) is not tuple:
+            return "is no list"
+        found = _plain(get_args(found)[0])
+    if get_origin(found) is Literal:
+        return None if value in get_args(found) else f"is never {value}"
+    return None if isinstance(found, type) and isinstance(value, found) else f"is never {value}"
+
+
+def _switches(policy: Policy) -> Iterator[Wrong]:
+    for name, who in UNHEEDED_SWITCHES.items():
+        usual = Switches.model_fields[name].default
+        if getattr(policy.switches, name) != usual:
+            reason = (
+                f"{who} do not heed this switch yet"
+                if " and " in who
+                else f"{who} does not heed this switch yet"
+            )
+            yield Wrong(("switches", name), reason, f"leave it at {usual}")
+
+
+# --- the fields of events -----------------------------------------------------------------------------------------
+
+
+def field_type(model: type[BaseModel], path: str) -> Any:
+    """The type of a wire field, `a.b` inside another, stripped of None and of what narrows it. None: no such field."""
+    found: Any = model
+    for name in path.split("."):
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            fields = {field.alias or key: field.annotation for key, field in found.model_fields.items()}
+            found = _plain(fields.get(name))
+        else:
+            # In a mapping every code may be a key.
+            found = _plain(get_args(found)[1]) if get_origin(found) is dict else None
+    return found
+
+
+def _plain(annotation: Any) -> Any:
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, UnionType):
+            annotation = next(part for part in get_args(annotation) if part is not type(None))
+        else:
+            return annotation
+
+
+def _fields(model: type[BaseModel], kind: Any = None) -> str:
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return "it has " + (
+        ", ".join(name for name in names if kind in (None, field_type(model, name))) or "none"
+    )
+
+
+def _one_of(name: str, known: Iterable[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, list(known), 3)
+    return f"did you mean {' or '.join(near)}? Else {otherwise}" if near else otherwise
