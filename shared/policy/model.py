@@ -275,6 +275,12 @@ class IndividualsGate(Row):
     oldest: Annotated[int, Field(ge=0, le=150)]
     employment: tuple[Literal["employed", "about-to-start", "none"], ...]
 
+    @model_validator(mode="after")
+    def _admits_somebody(self) -> Self:
+        if self.youngest > self.oldest:
+            raise ValueError("youngest must not be above oldest")
+        return self
+
 
 class EnterprisesGate(Row):
     """What the opening of an enterprise's case must have beside `enterprise_id`."""

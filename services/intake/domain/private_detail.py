@@ -10,26 +10,28 @@ import re
 import unicodedata
 
 _GAP = r"[\s\-\u2010-\u2015.·()]{0,2}"
-"""What people put between the digits of a number. Full-width forms are narrowed before."""
+"""What people put between the groups of a number. Full-width forms are narrowed before."""
 
 
-def _digits(first: str, rest: int, last: str = "") -> str:
-    """So many digits after `first`, then `last`, not inside a longer number or word."""
-    return rf"(?<![\dA-Za-z]){first}(?:{_GAP}\d){{{rest}}}{last}(?![\dA-Za-z])"
+def _alone(*groups: str) -> str:
+    """The groups of a number, not inside a longer number or word."""
+    return rf"(?<![\dA-Za-z]){_GAP.join(groups)}(?![\dA-Za-z])"
 
 
 _ID_NUMBER = (
-    _digits("[1-9]", 16, rf"{_GAP}[\dXx]"),
-    _digits("[1-9]", 14),  # as it was before 1999
+    _alone(r"[1-9]\d{16}[\dXx]"),
+    _alone(r"[1-9]\d{5}", r"(?:19|20)\d{6}", r"\d{3}[\dXx]"),  # district, birth, order
+    _alone(r"[1-9]\d{14}"),  # as it was before 1999
 )
 _TELEPHONE = (
-    _digits(rf"(?:(?:\+|00)?86{_GAP})?1{_GAP}[3-9]", 9),  # mobile
-    rf"(?<!\d)\(?0\d{{2,3}}\)?{_GAP}[2-9]\d{{2,3}}{_GAP}\d{{4}}(?!\d)",  # landline, with its area
-    _digits("[48]00", 7),  # service numbers
+    _alone(r"(?:(?:\+|00)?86)?", r"1[3-9]\d", r"\d{4}", r"\d{4}"),  # mobile
+    _alone(r"(?:(?:\+|00)?86)?", r"1[3-9]\d", r"\d{3}", r"\d{5}"),
+    _alone(r"0\d{2,3}", r"[2-9]\d{2,3}", r"\d{4}"),  # landline, with its area
+    _alone("[48]00", r"\d{3,4}", r"\d{3,4}"),  # service numbers
     rf"\+\d(?:{_GAP}\d){{6,14}}(?!\d)",  # abroad
 )
 _LOOKS_LIKE = {
-    "an e-mail address": re.compile(r"[\w.+\-]+\s?@\s?[\w\-]+(?:\.[\w\-]+)+"),
+    "an e-mail address": re.compile(r"[\w.+\-]{1,64}\s?@\s?[\w\-]+(?:\.[\w\-]+)+"),
     "an ID number": re.compile("|".join(_ID_NUMBER)),
     "a telephone number": re.compile("|".join(_TELEPHONE)),
 }

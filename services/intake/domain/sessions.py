@@ -10,8 +10,12 @@ from itertools import pairwise
 
 from services.intake.domain.facts import Session
 from services.intake.domain.ledger import Case
+from shared.contracts.events import Service
 from shared.policy.counting import local_day
 from shared.policy.model import Policy
+
+BOUND: Service = "workplace-adaptation"
+"""The service whose sessions have bounds."""
 
 WEEK = timedelta(days=7)
 
@@ -32,7 +36,7 @@ def outside_bounds(case: Case, policy: Policy) -> tuple[Outside, ...]:
 
     The bounds are those of workplace adaptation; no clause gives other services any.
     """
-    if case.opening is None or case.opening.service not in policy.eligibility.services:
+    if case.opening is None or case.opening.service != BOUND:
         return ()
     held = case.sessions_by_end()
     return (*(mark for session in held for mark in _length(session, policy)), *_frequency(held, policy))

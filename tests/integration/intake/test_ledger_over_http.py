@@ -9,9 +9,12 @@ import httpx
 import pytest
 
 from services.intake.domain import snapshots
+from services.intake.domain.ledger import Case
 from services.intake.snapshots import SnapshotTaker
 from services.intake.store import Store, Those
 from shared.contracts.envelope import Event
+from shared.messaging.progress import Progress
+from shared.mongo.client import Database, Session
 from tests.builders import (
     Timeline,
     at,
@@ -235,3 +238,35 @@ async def test_a_snapshot_goes_on_where_it_was_left_and_two_replicas_take_each_c
     assert between is None  # until every case is in it, it is not shown
     assert done
     assert [line.case_id for line in lines] == [f"case-{number}" for number in range(1, 8)]
+
+
+class SlowStore(Store):
+    """Goes on with the cases that it has read only once it may."""
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+        self.has_read = asyncio.Event()
+        self.may_go_on = asyncio.Event()
+
+    async def cases_after(self, after: str, limit: int, session: Session) -> list[Case]:
+        found = await super().cases_after(after, limit, session)
+        self.has_read.set()
+        await self.may_go_on.wait()
+        return found
+
+
+async def test_who_is_erased_while_a_month_is_classified_is_not_in_it(stack: Start) -> None:
+    async with stack("intake", start="2026-04-03 09:00") as system:
+        await system.publish(opened(1), opened(2))
+        runtime = system.runtime("intake")
+        store = SlowStore(runtime.db)
+        await store.snapshots.insert_one(snapshots.wanted("2026-03").to_mongo())
+        slow = asyncio.create_task(SnapshotTaker(store, runtime.journal, POLICY, Progress()).step())
+        await store.has_read.wait()
+
+        await system.publish(client_erased(client_id="client-1", requested_at="2026-04-03 09:00"))
+        store.may_go_on.set()
+        await slow
+        lines = await store.lines_of("2026-03", Those(), None, 100)
+
+    assert [line.case_id for line in lines] == ["case-2"]

@@ -52,6 +52,11 @@ def test_a_clause_is_told_by_each_row_that_carries_it(policy: Policy) -> None:
         ("questionnaire-length", "At most 8 min."),
         ("records-drawn", "30% of last month's items"),
         ("standard-3wd", "Only for workplace-adaptation."),
+        ("eligible-individuals", "aged 18 to 60, in work or about to start work"),
+        ("eligible-health", "in an acute crisis or seriously mentally ill is refused and referred"),
+        ("sessions-a-week", "1 to 2 a week"),
+        ("phq-9-severe", "with phq-9 in severe, key attention is proposed"),
+        ("silent-client", 'Whom "counsellor_id" names (the counsellor where unknown) is told'),
     ],
 )
 def test_a_rule_is_told_by_its_name(policy: Policy, rule: str, said: str) -> None:

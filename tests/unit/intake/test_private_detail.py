@@ -44,6 +44,10 @@ def test_what_looks_like_one_is_found(text: str, what: str) -> None:
         "follow-up 7f3a9913800138000bc2",
         "@ home, 24/7",
         "2024 - 2025, 2025 - 2026",
+        "长" * 4000,
+        "1 " * 2000,
+        "2026-03-12 2026-04-01 2026-05-06 2026-06-30",
+        "in session 16 2026-03-02 50 minutes, in session 17 2026-03-09 55",
     ],
 )
 def test_what_is_none_passes(text: str) -> None:

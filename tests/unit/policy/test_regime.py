@@ -127,6 +127,31 @@ def test_rows_are_found_by_name_and_by_clause() -> None:
         POLICY.duty("closed-15d")
 
 
+def test_w23_w26_w28_who_is_refused() -> None:
+    rules = POLICY.eligibility
+    assert rules.services == ("workplace-adaptation",)
+    assert (rules.health.clause, rules.health.refused) == ("W26", ("acute_crisis", "severe_illness"))
+    individuals = rules.individuals
+    assert (individuals.clause, individuals.youngest, individuals.oldest) == ("W23", 18, 60)
+    assert individuals.employment == ("employed", "about-to-start")
+    assert (rules.enterprises.clauses, rules.enterprises.agreements) == (("W28", "W27"), True)
+
+
+def test_f13_what_calls_for_attention_and_w40_how_often_sessions_are_held() -> None:
+    assert POLICY.attention.at_once
+    assert [(row.clause, row.scale, row.bands) for row in POLICY.attention.severe] == [
+        ("F13", "phq-9", ("severe",)), ("F13", "gad-7", ("severe",)),
+    ]  # fmt: skip
+    weekly = POLICY.frequency("sessions-a-week")
+    assert (weekly.clause, weekly.at_least, weekly.at_most) == ("W40", 1, 2)
+
+
+def test_how_long_a_client_may_be_silent_is_said_once(tmp_path: Path) -> None:
+    assert POLICY.reminder("silent-client").after == POLICY.switches.silent_after == timedelta(days=30)
+    never = load(changed(tmp_path, "silent_after: &silent 30 days", "silent_after: &silent 0 days"))
+    assert never.reminder("silent-client").after == timedelta(0)
+
+
 # --- mistakes -----------------------------------------------------------------------------------------------------
 
 
@@ -189,6 +214,7 @@ def test_a_mistake_is_told_with_its_line_and_field(
         ("after: 10 min}", "after: 12 min}", "F59"),
         ("    - {every: 7 days, begin_at: everyone}\n", "", "repeat"),
         ("begin_at: everyone", "begin_at: nobody", "names no step of the escalation: nobody"),
+        ("youngest: 18", "youngest: 81", "youngest must not be above oldest"),
         ("milestone: counsellor-matched", "when: {flag: x}", "milestone is given exactly where"),
         ("before: 10 min", "before: 10 min\n    after: 1 h", "either before or after"),
     ],
