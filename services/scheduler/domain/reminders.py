@@ -14,6 +14,7 @@ from shared.policy.conditions import field_of
 from shared.policy.counting import at_ten, local_day
 from shared.policy.model import LAST_SEEN, ReminderRule
 
+
 def last_seen(data: EventData) -> datetime | None:
     """When a case last showed a sign of its client (collision 5): the end of a session, or the opening."""
     assert isinstance(data, CaseClassified)
