@@ -9,6 +9,7 @@ from services.scheduler.domain.agenda import Reminder, name_of
 from services.scheduler.domain.duties import Happening, matches
 from services.scheduler.domain.planning import Regime
 from shared.contracts.events import FollowUpPlanned
+from shared.contracts.types import write_time
 from shared.policy.conditions import field_of
 from shared.policy.counting import at_ten, local_day
 from shared.policy.model import ReminderRule
@@ -31,11 +32,42 @@ def opened_by(what: Happening, regime: Regime) -> Iterable[tuple[ReminderRule, s
 
 def cancelled_by(what: Happening, regime: Regime) -> Iterable[str]:
     """The ids of the reminders that a happening makes pointless."""
+    for rule in _cancelling(what, regime):
+        subject = rule.subject_of(what.topic, what.data)
+        if subject:
+            yield reminder_id(rule, subject)
+
+
+def cases_ended_by(what: Happening, regime: Regime) -> set[str]:
+    """The case of which a happening makes reminders pointless without naming each: a closing names no session."""
+    case_id = getattr(what.data, "case_id", None)
+    of_the_case = any(rule.subject_of(what.topic, what.data) is None for rule in _cancelling(what, regime))
+    return {case_id} if case_id and of_the_case else set()
+
+
+def ends(rule_name: str, what: Happening, regime: Regime) -> bool:
+    """Whether a happening makes all reminders of a rule about its case pointless."""
+    return any(
+        rule.name == rule_name and rule.subject_of(what.topic, what.data) is None
+        for rule in _cancelling(what, regime)
+    )
+
+
+def cancels(what: Happening, regime: Regime) -> bool:
+    return any(_cancelling(what, regime))
+
+
+def _cancelling(what: Happening, regime: Regime) -> Iterable[ReminderRule]:
     for rule in regime.reminders.get(what.topic, ()):
-        if matches(rule.cancelled_by, what):
-            subject = rule.subject_of(what.topic, what.data)
-            if subject:
-                yield reminder_id(rule, subject)
+        if any(matches(ending, what) for ending in rule.cancelled_by):
+            yield rule
+
+
+def message_id(reminder: Reminder) -> str:
+    """The id under which a reminder is told: another one where it announces another time than before."""
+    if reminder.told_of is None or reminder.pointless_from is None:
+        return reminder.id
+    return name_of(reminder.id, write_time(reminder.pointless_from))
 
 
 def remind(
@@ -43,12 +75,12 @@ def remind(
 ) -> Reminder | None:
     """The reminder, at its time or at once where less is left; None when there was nothing left to remind of.
 
-    Who was told already is not told again when the thing moves; what moves into the past is not told at all.
+    Who was told of a time is told again only of another one; what moves into the past is not told at all.
     """
-    if held and held.state == "sent":
-        return None
     instant = field_of(what.data, rule.field)
     assert isinstance(instant, datetime)
+    if held and held.state == "sent" and (not rule.before or held.told_of == instant):
+        return None
     if instant <= now and rule.before:
         return held.model_copy(update={"state": "cancelled", "next_at": None}) if held else None
     at = instant - rule.before + rule.after
@@ -65,6 +97,8 @@ def remind(
         what=rule.what,
         to=rule.to,
         next_at=max(at, now),
+        said_at=what.at,
         pointless_from=instant if rule.before else None,
+        told_of=held.told_of if held else None,
         fired=held.fired if held else 0,
     )

@@ -68,7 +68,7 @@ def test_a_date_opens_the_duties_that_hang_on_it() -> None:
         for event in decision.changes().events
         if event.topic == "duty-changed"
     }
-    assert opened == {("plan-detailed", "2026-04"), ("plan-approved", "2026-04")}
+    assert opened == {("plan-ready", "2026-04"), ("plan-detailed", "2026-04"), ("plan-approved", "2026-04")}
 
 
 def test_a_date_in_a_year_without_notice_is_provisional() -> None:

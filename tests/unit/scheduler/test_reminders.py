@@ -133,7 +133,8 @@ def test_a_session_that_moves_is_reminded_of_at_its_new_time() -> None:
 
 
 def test_a_session_that_moves_into_the_past_is_not_reminded_of_at_its_old_time() -> None:
-    desk = Desk("2026-03-08 10:00").hears(session_scheduled(starts_at="2026-03-12 10:00"))
+    desk = Desk("2026-03-08 10:00")
+    desk.hears(session_scheduled(starts_at="2026-03-12 10:00", time="2026-03-08 10:00"))
     desk.hears(session_scheduled(starts_at="2026-03-09 10:00", time="2026-03-09 12:00"))
     desk.until("2026-03-13")
 
