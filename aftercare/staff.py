@@ -84,7 +84,6 @@ class DiligentStaff:
         match event.data:
             case FollowUpDue() as due:
                 self._due[due.follow_up_id] = due
-                self._report("follow-up-prepared", due.follow_up_id, due.case_id)
                 self.plan(due)
             case FollowUpPlanned() as planned:
                 self._replanned(planned)
@@ -121,7 +120,7 @@ class DiligentStaff:
     def _meet(self, duty: DutyChanged) -> None:
         rule = self._policy.duty(duty.rule)
         milestone = rule.fulfilled_by.milestone
-        if milestone and milestone != "follow-up-prepared":
+        if milestone:
             # What repeats opens again in the instant in which it is done: it is done on its last day.
             at = max(duty.due_at - LAST_HOURS, self._heard_at) if rule.repeats else self._heard_at
             self._report(milestone, duty.subject, duty.case_id, at)

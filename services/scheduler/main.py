@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from services.scheduler.api import routes
 from services.scheduler.domain.planning import Regime
 from services.scheduler.leases import SlotLeases
+from services.scheduler.provisional import Provisional
 from services.scheduler.reactions import SchedulerReactions
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import Store
@@ -21,13 +22,15 @@ from shared.web.service import Runtime, create_app
 def build(settings: SchedulerSettings, clock: Clock, progress: Progress) -> FastAPI:
     """The scheduler service as an application."""
     runtime = Runtime("scheduler", settings, clock, progress)
-    regime = Regime(load(settings.policy_file), load_calendar())
+    regime = Regime(load(settings.policy_file), load_calendar(settings.workdays_file))
     store = Store(runtime.db)
     leases = SlotLeases(runtime.db)
     timers = Timers(store, runtime.journal, leases, regime, clock, progress, settings.timer_batch)
+    provisional = Provisional(store, runtime.journal, regime, clock, progress, timers.wake.set)
     runtime.preparations += [store.ensure_indexes, leases.renew, timers.ensure_dates]
     runtime.react(SchedulerReactions(store, regime), after_batch=timers.wake.set)
     runtime.run("leases", leases.keep)
+    runtime.run("calendar", provisional.run)
     runtime.run("timers", timers.run)
     runtime.run("timer poll", timers.poll)
     app = create_app(runtime, "Aftercare scheduler")

@@ -143,6 +143,10 @@ class Store:
         )
         return view
 
+    async def load_subjects(self, view: View, subjects: Sequence[str], session: Session) -> None:
+        """Everything about some subjects more."""
+        await self._load(view, {"subject": {"$in": list(subjects)}}, session)
+
     async def _load(self, view: View, query: dict[str, Any], session: Session) -> None:
         found = await self.agenda.find(query, session=session).to_list(None)
         view.load(item(stored) for stored in found)
