@@ -81,8 +81,11 @@ class SchedulerReactions:
         for event in events:
             if isinstance(event.data, CaseClassified):
                 subjects |= self._waiting(view.get(CaseEvents, event.data.case_id), event.data)
-        ended = {case for what in happenings for case in reminders.cases_ended_by(what, self._regime)}
-        await self._store.concerning(session, view, events, subjects, ended)
+        whole = {case for what in happenings for case in reminders.cases_ended_by(what, self._regime)}
+        # The first that is heard of a case may be that its client is gone, after a milestone that named it.
+        heard_of = {getattr(event.data, "case_id", None) for event in events if event.topic in CASE_TOPICS}
+        whole |= {case for case in heard_of if case and not view.get(CaseEvents, case)}
+        await self._store.concerning(session, view, events, subjects, whole)
         return view
 
     def _subjects(self, what: Happening) -> set[str]:
@@ -164,8 +167,11 @@ class Decision:
             case _:
                 pass
         client_id = getattr(event.data, "client_id", None)
+        gone = self._gone_already(client_id) if client_id else None
         what = Happening.of(event.topic, event.data, event.time)
-        if (client_id is None or not self._gone_already(client_id)) and not self._of_gone_case(what):
+        if gone and (case_id := getattr(event.data, "case_id", None)):
+            self._case_gone(case_id, str(client_id), gone)  # whose case this is was not known before
+        if not gone and not self._of_gone_case(what):
             self.happened(event.topic, event.data, event.time)
 
     def _classified(self, data: CaseClassified) -> None:
@@ -261,28 +267,35 @@ class Decision:
                     self._follow_up(Change(item.model_copy(update=update), "cancelled"))
                 case Reminder():
                     self._no_reminder(item)
-        cases = {
-            case.id
-            for kind in (KnownCase, CaseEvents)
-            for case in self.view.having(kind, "client_id", client_id)
-        }
-        # What a milestone opened names only the case.
-        mine += [
-            duty
-            for case_id in sorted(cases)
-            for duty in self.view.having(Duty, "case_id", case_id)
-            if duty.client_id is None
-        ]
         for name, subject in sorted({(item.rule, item.subject) for item in mine if isinstance(item, Duty)}):
             if rule := self._duty_rule(name):
                 self._settle(rule, subject, [duties.cancellation(self.now)])
+        cases = {
+            case.id: case
+            for kind in (KnownCase, CaseEvents)
+            for case in self.view.having(kind, "client_id", client_id)
+        }
         if why == "erased":
             self._removals += mine
             for kind in (KnownCase, CaseEvents):
                 self._removals += self.view.having(kind, "client_id", client_id)
         for case_id in sorted(cases):
-            key = forgotten(case_id) if why == "erased" else case_id
-            self._put(CaseEvents(id=key, client_id="" if why == "erased" else client_id, gone=True))
+            self._case_gone(case_id, client_id, why)
+
+    def _case_gone(self, case_id: str, client_id: str, why: str) -> None:
+        """The case of a client who is gone: what a milestone opened ends, which names the case alone, and nothing
+        opens again."""
+        if self._of_gone_case_id(case_id):
+            return
+        theirs = [duty for duty in self.view.having(Duty, "case_id", case_id) if duty.client_id is None]
+        for name, subject in sorted({(duty.rule, duty.subject) for duty in theirs}):
+            if rule := self._duty_rule(name):
+                self._settle(rule, subject, [duties.cancellation(self.now)])
+        erased = why == "erased"
+        if erased:
+            self._removals += theirs
+        key = forgotten(case_id) if erased else case_id
+        self._put(CaseEvents(id=key, client_id="" if erased else client_id, gone=True))
 
     def _incident(self, data: IncidentChanged) -> None:
         """While a client has an open incident, ordinary messages wait; after it, care goes on (A32)."""
@@ -634,8 +647,11 @@ class Decision:
         return put if isinstance(put, CaseEvents) else self.view.get(CaseEvents, case_id)
 
     def _of_gone_case(self, what: Happening) -> bool:
-        keys = [key for case_id in cases_of(what) for key in (case_id, forgotten(case_id))]
-        return any(known.gone for key in keys if (known := self._case_events(key)))
+        return any(self._of_gone_case_id(case_id) for case_id in cases_of(what))
+
+    def _of_gone_case_id(self, case_id: str) -> bool:
+        known = self._case_events(forgotten(case_id)) or self._case_events(case_id)
+        return known is not None and known.gone
 
     def _date(self, date: Date) -> None:
         """Put the next coming of a date on the agenda, and what reminds of it."""

@@ -83,9 +83,9 @@ class Store:
         view: View,
         events: Sequence[Event],
         subjects: Iterable[str],
-        ended: Iterable[str] = (),
+        also_whole: Iterable[str] = (),
     ) -> None:
-        """What events are about: the whole agenda of a case that was classified or `ended`, or of a client who is
+        """What events are about: the whole agenda of a case that was classified or is named, or of a client who is
         concerned; else of subjects."""
         cases = {event.data.case_id for event in events if isinstance(event.data, CaseClassified)}
         concerned = _concerned(events)
@@ -99,7 +99,7 @@ class Store:
             for case in view.having(kind, "client_id", client)
         }
         either: list[dict[str, Any]] = []
-        if whole := [*cases, *theirs, *ended]:
+        if whole := [*cases, *theirs, *also_whole]:
             either.append({"case_id": {"$in": whole}})
         if concerned:
             either.append({"client_id": {"$in": concerned}})

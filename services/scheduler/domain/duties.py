@@ -180,7 +180,8 @@ def _as_run(duty: Duty, run: Run, rule: DutyRule, regime: Regime) -> Duty:
         "fulfilled_at": run.fulfilled_at,
         "cancelled_at": run.cancelled_at,
     }
-    if not {"late", "fulfilled", "cancelled"} & set(duty.published):
+    over = {"late", "fulfilled", "cancelled"} & set(duty.published)
+    if not over or duty.opened_at != run.opened_at:
         due = due_from(rule, run.start, regime.calendar, regime.policy)
         update |= {"due_at": due.at, "provisional": due.provisional}
         update["warned"] = duty.warned and duty.due_at == due.at  # what moved is warned of anew
@@ -208,10 +209,12 @@ def _news(duty: Duty, rule: DutyRule, regime: Regime) -> Settled:
     assert duty.opened_at
     tell("opened", duty.opened_at)
     end = duty.fulfilled_at or duty.cancelled_at
-    if end and not {"fulfilled", "cancelled"} & set(told):
-        if end > late_from(duty, regime):
-            tell("late", late_from(duty, regime))
-        tell("fulfilled" if duty.fulfilled_at else "cancelled", end)
+    if end and end > late_from(duty, regime) and not {"fulfilled", "cancelled"} & set(told):
+        tell("late", late_from(duty, regime))
+    if duty.fulfilled_at:
+        tell("fulfilled", duty.fulfilled_at)  # also of what was told to be cancelled before this was heard of
+    elif duty.cancelled_at and "fulfilled" not in told:
+        tell("cancelled", duty.cancelled_at)
     updated = duty.model_copy(update={"published": tuple(told)})
     return Settled(updated.model_copy(update={"next_at": _next_at(updated, rule, regime)}), fresh)
 
