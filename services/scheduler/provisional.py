@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from bson import ObjectId
 
-from services.scheduler.domain.agenda import Date
+from services.scheduler.domain.agenda import Date, Item
 from services.scheduler.domain.planning import Regime
 from services.scheduler.reactions import Decision
 from services.scheduler.store import Store
@@ -75,7 +75,8 @@ class Provisional:
         # In turn with the loop and the timers: what is said of one follow-up goes out in the order of the decisions.
         (outcome,), publishing = await self._journal.transact_in_turn(work)
         await publishing
-        return sum(len(documents) for documents in outcome.view.changed().values())
+        changed = outcome.view.changed().get(Item.collection, {})
+        return sum(stored["_id"] in changed for stored in found)
 
     async def _decide(self, session: Session, found: Sequence[dict[str, Any]]) -> Outcome:
         outcome = Outcome(view=await self._store.around(session, found))

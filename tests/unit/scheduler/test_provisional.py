@@ -84,6 +84,8 @@ def test_the_work_that_has_begun_moves_along_with_its_preparation() -> None:
     assert planned(desk)["closed-15d"] == at("2031-03-20")
     assert len(desk.told("follow-up-due")) == 1
     assert [change for change, _ in desk.duties("prepare-1wd")] == ["opened"]
+    desk.until("2031-03-21")  # the client had been told of the 18th
+    assert desk.reminders("follow-up-notice") == [at("2031-03-16 10:00"), at("2031-03-18 10:00")]
 
 
 def test_what_is_past_or_conducted_stays_as_it_was() -> None:
