@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from bson import ObjectId
 
-from services.scheduler.domain.agenda import Date, Item
+from services.scheduler.domain.agenda import Item
 from services.scheduler.domain.planning import Regime
 from services.scheduler.reactions import Decision
 from services.scheduler.store import Store
@@ -80,9 +80,6 @@ class Provisional:
 
     async def _decide(self, session: Session, found: Sequence[dict[str, Any]]) -> Outcome:
         outcome = Outcome(view=await self._store.around(session, found))
-        # What reminds of a date ahead of it is about its month.
-        months = {date.month for date in outcome.view.all(Date)}
-        await self._store.load_subjects(outcome.view, sorted(months), session)
         now = self._clock.now()
         records: list[Outgoing] = []
         for stored in found:

@@ -25,7 +25,7 @@ from shared.contracts.events import (
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import View
 
-_AROUND = {"kind": 1, "subject": 1, "client_id": 1, "case_id": 1}
+_AROUND = {"kind": 1, "subject": 1, "client_id": 1, "case_id": 1, "month": 1}
 """What has to be known of an item to read all that its firing may concern."""
 
 
@@ -137,15 +137,13 @@ class Store:
         if cases:
             await self._load_cases(view, {"_id": {"$in": list(cases)}}, session)
         subjects = list({stored["subject"] for stored in due})
+        # What a date opens, and what reminds of it, is about its month: it may have been done ahead.
+        subjects += list({stored["month"] for stored in due if stored.get("month")})
         await self._load(view, {"subject": {"$in": subjects}}, session)
         await self._load_clients(
             view, {stored["client_id"] for stored in due if stored.get("client_id")}, session
         )
         return view
-
-    async def load_subjects(self, view: View, subjects: Sequence[str], session: Session) -> None:
-        """Everything about some subjects more."""
-        await self._load(view, {"subject": {"$in": list(subjects)}}, session)
 
     async def _load(self, view: View, query: dict[str, Any], session: Session) -> None:
         found = await self.agenda.find(query, session=session).to_list(None)
