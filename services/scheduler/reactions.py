@@ -189,7 +189,8 @@ class Decision:
         known = self._case_events(data.case_id) or CaseEvents(id=data.case_id, client_id=data.client_id)
         if known.service == data.service or known.gone:
             return
-        self._put(known.model_copy(update={"service": data.service}))
+        known = known.model_copy(update={"service": data.service})
+        self._put(known)
         for duty in self.view.having(Duty, "case_id", data.case_id):
             rule = self._duty_rule(duty.rule)
             if rule and rule.service and rule.service != data.service:
@@ -197,7 +198,7 @@ class Decision:
         for what in happened_before(known):
             for rule, subject in duties.touched_by(what, self.regime):
                 if rule.service and rule.service == data.service:
-                    self._settle(rule, subject, duties.facts(rule, what), what.data, stands=True)
+                    self._hear(rule, subject, what, known)
 
     def _plan_case(self, data: CaseClassified, cause: str) -> None:
         client = self._client(data.client_id)
@@ -436,16 +437,31 @@ class Decision:
         what = Happening.of(topic, data, time)
         known = self._keep(what)
         for rule, subject in duties.touched_by(what, self.regime):
-            told = duties.facts(rule, what)
-            if rule.service and (known is None or known.service != rule.service):
-                # Nothing is opened before the service is known; what was done is a fact all the same.
-                told = tuple(fact for fact in told if fact.kind == "fulfilled")
-            if told:
-                self._settle(rule, subject, told, what.data)
+            self._hear(rule, subject, what, known)
         self._cancel_reminders(what)
         for reminder_rule, subject in reminders.opened_by(what, self.regime):
             if not (known and self._ended_since(known, reminder_rule, what)):
                 self._remind(reminder_rule, subject, what)
+
+    def _hear(self, rule: DutyRule, subject: str, what: Happening, known: CaseEvents | None) -> None:
+        """Tell a duty rule what happened about a subject; `known`: what is kept of the case."""
+        told = duties.facts(rule, what)
+        waits = rule.service is not None and (known is None or known.service != rule.service)
+        if waits:
+            # Nothing is opened before the service is known; what was done is a fact all the same.
+            told = tuple(fact for fact in told if fact.kind == "fulfilled")
+        if not self._duties(rule, subject):
+            if not any(fact.kind in ("opened", "fulfilled") for fact in told):
+                return  # an ending of what may never be opened: the case keeps it
+            if known and not waits:
+                told += tuple(self._facts_kept(known, rule, subject))
+        if told:
+            self._settle(rule, subject, told, what.data, stands=True if rule.service and not waits else None)
+
+    def _facts_kept(self, known: CaseEvents, rule: DutyRule, subject: str) -> Iterator[DutyFact]:
+        for what in happened_before(known):
+            if rule.subject_of(what.topic, what.data) == subject:
+                yield from duties.facts(rule, what)
 
     def _keep(self, what: Happening) -> CaseEvents | None:
         """The case that a happening is about, with this happening in it where rules may need it again."""
@@ -465,8 +481,11 @@ class Decision:
     def _is_needed_again(self, what: Happening) -> bool:
         if what.topic not in CASE_TOPICS:
             return False
-        bound = any(rule.service for rule, _ in duties.touched_by(what, self.regime))
-        return bound or reminders.cancels(what, self.regime)
+        rules = [rule for rule, _ in duties.touched_by(what, self.regime)]
+        if what.topic not in COMPANY_TOPICS:  # what we say ourselves overtakes nothing
+            return any(rule.service for rule in rules)
+        opens_or_ends = any(fact.kind != "fulfilled" for rule in rules for fact in duties.facts(rule, what))
+        return opens_or_ends or reminders.cancels(what, self.regime)
 
     def _ended_since(self, known: CaseEvents, rule: ReminderRule, what: Happening) -> bool:
         """Whether that of which is to be reminded had ended already when this was heard of."""

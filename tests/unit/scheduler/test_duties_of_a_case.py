@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from services.scheduler.domain.agenda import Duty
+from services.scheduler.domain.agenda import CaseEvents, Duty
 from shared.contracts.envelope import Event
 from tests.builders import (
     at,
@@ -326,3 +326,20 @@ def test_a_referred_case_has_no_progress_to_feed_back() -> None:
 
     assert [change for change, _ in desk.duties("progress-3wd")] == ["opened", "cancelled"]
     assert [change for change, _ in desk.duties("assessment-2wd")] == ["opened", "cancelled"]
+
+
+def test_an_ending_leaves_nothing_about_what_was_never_opened() -> None:
+    """A case has a dozen duties that its ending cancels: none is written down for a case that has none of them."""
+    fold = folded([opened(service="stress"), case_closed(closed_at="2026-03-10 17:00")])
+
+    assert [duty.rule for duty in fold.scheduler.all(Duty)] == []
+    assert len(fold.scheduler.all(CaseEvents)) == 1
+
+
+def test_an_ending_that_was_heard_of_first_cancels_what_a_milestone_opens_later() -> None:
+    fold = Fold(at("2026-03-02"))
+    for told in (opened(), case_closed(closed_at="2026-03-10 17:00")):
+        fold.deliver(told).settle()
+    fold.deliver(done("counselling-planned", "2026-03-10 10:00"), at("2026-03-11 10:00")).settle()
+
+    assert [change for change, _ in changes(fold, "plan-sent-1wd")] == ["opened", "cancelled"]
