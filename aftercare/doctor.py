@@ -274,17 +274,43 @@ async def check_journals(client: AsyncIOMotorClient[dict[str, Any]], settings: S
 
 
 async def check_provisional(client: AsyncIOMotorClient[dict[str, Any]], settings: Settings) -> list[Finding]:
-    """Planned dates that lie in a year whose working days are unknown."""
+    """Planned dates that need a year whose working days were unknown when they were computed."""
     agenda = database(client, settings.database("scheduler")).get_collection("agenda")
-    count = await agenda.count_documents({"provisional": True, "next_at": {"$ne": None}})
-    if not count:
-        return [Finding("ok", "no planned date is provisional")]
-    return [
-        Finding(
-            "ok",
-            f"{count} planned dates are provisional: they lie in a year whose working days are not announced",
-        )
-    ]
+    day = {"$ifNull": ["$scheduled_for", "$due_at"]}
+    counted = agenda.aggregate(
+        [
+            {"$match": {"provisional": True, "next_at": {"$type": "date"}}},
+            {
+                "$group": {
+                    "_id": {"$year": {"date": day, "timezone": COMPANY_ZONE.key}},
+                    "count": {"$sum": 1},
+                }
+            },
+        ]
+    )
+    by_year = {found["_id"]: found["count"] async for found in counted}
+    return list(judge_provisional(by_year, load_calendar()))
+
+
+def judge_provisional(by_year: dict[int, int], calendar: WorkCalendar) -> Iterator[Finding]:
+    """How many dates are provisional, by the year in which they lie, and what to do about it."""
+    if not by_year:
+        yield Finding("ok", "no planned date is provisional")
+    for year, count in sorted(by_year.items()):
+        # A date at the end of a year may have needed days of the next one.
+        if calendar.known(date(year, 1, 2)) and calendar.known(date(year + 1, 1, 2)):
+            yield Finding(
+                "warn",
+                f"{count} dates in {year} are provisional although its working days are known",
+                "restart the scheduler: it computes them again at its start",
+            )
+        else:
+            yield Finding(
+                "ok",
+                f"{count} dates in {year} are provisional: they need working days that are not announced",
+                "once the State Council's notice is out, add it to shared/policy/workdays.yaml (or to "
+                "AFTERCARE_WORKDAYS_FILE) and restart the scheduler",
+            )
 
 
 # --- services -------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from shared.policy.model import (
     ClassRule,
     CrisisChain,
     DutyRule,
+    Ending,
     EnterprisesGate,
     EventRule,
     FollowUpRule,
@@ -47,9 +48,12 @@ def in_words(row: Row, language: Language, policy: Policy) -> str:
     sentence = says(row, language, policy)
     parts = [f"{', '.join(row.clauses)} {name_of(row)}: {sentence[0].upper()}{sentence[1:]}"]
     if isinstance(row, EventRule) and row.cancelled_by:
-        parts.append(text("policy.cancelled", language, trigger=_trigger(row.cancelled_by)))
+        endings = " | ".join(_ending(ending, language) for ending in row.cancelled_by)
+        parts.append(text("policy.cancelled", language, trigger=endings))
     if isinstance(row, DutyRule) and row.service:
         parts.append(text("policy.duty.service", language, service=row.service))
+    if isinstance(row, CalendarRule) and row.ahead:
+        parts.append(text("policy.calendar.ahead", language, span=_span(row.ahead, language)))
     if row.note:
         parts.append(text("policy.note", language, note=row.note))
     return " ".join(part.strip() for part in parts)
@@ -287,6 +291,14 @@ def _trigger(trigger: Trigger) -> str:
     return f"{name} ({_condition(trigger.when)})"
 
 
+def _ending(ending: Ending, language: Language) -> str:
+    """An event that cancels, and what undoes it."""
+    if ending.undone_by is None:
+        return _trigger(ending)
+    undone = text("policy.undone", language, trigger=_trigger(ending.undone_by))
+    return f"{_trigger(ending)} ({undone})"
+
+
 def _condition(condition: Condition) -> str:
     """A condition by the names of the contract: `service = stress`, `satisfaction <= 2 | flag complaint`."""
     signs = (("equals", "="), ("first", "begins with"), ("at_most", "<="), ("below", "<"))
@@ -313,8 +325,11 @@ def _limit(limit: Limit, language: Language) -> str:
         if count is not None
     )
     measure = _counted(count, unit, language)
+    if limit.days == 0 and limit.before is None:
+        return text("policy.limit.same-day", language)
     if limit.before is None:
-        return text("policy.limit.after", language, measure=measure)
+        key = "policy.limit.after.service" if limit.service_hours else "policy.limit.after"
+        return text(key, language, measure=measure)
     if not count:
         return text("policy.limit.before.none", language, field=limit.before)
     return text("policy.limit.before", language, field=limit.before, measure=measure)

@@ -32,6 +32,10 @@ RESOLVED_AFTER_MINUTES = 60
 """How long a diligent supervisor needs from a page to the resolved incident."""
 
 
+LAST_HOURS = timedelta(hours=12)
+"""How long before its limit something is done that repeats."""
+
+
 class SimulationFailed(RuntimeError):
     """A service refused what simulated staff did; the message says which and why."""
 
@@ -80,7 +84,6 @@ class DiligentStaff:
         match event.data:
             case FollowUpDue() as due:
                 self._due[due.follow_up_id] = due
-                self._report("follow-up-prepared", due.follow_up_id, due.case_id)
                 self.plan(due)
             case FollowUpPlanned() as planned:
                 self._replanned(planned)
@@ -115,13 +118,17 @@ class DiligentStaff:
             self.plan(self._due[planned.follow_up_id])
 
     def _meet(self, duty: DutyChanged) -> None:
-        milestone = self._policy.duty(duty.rule).fulfilled_by.milestone
-        if milestone and milestone != "follow-up-prepared":
-            self._report(milestone, duty.subject, duty.case_id)
+        rule = self._policy.duty(duty.rule)
+        milestone = rule.fulfilled_by.milestone
+        if milestone:
+            # What repeats opens again in the instant in which it is done: it is done on its last day.
+            at = max(duty.due_at - LAST_HOURS, self._heard_at) if rule.repeats else self._heard_at
+            self._report(milestone, duty.subject, duty.case_id, at)
 
-    def _report(self, milestone: str, subject: str, case_id: str | None) -> None:
-        """Something is done as soon as it is heard of."""
-        self._done.put(self._heard_at, {"milestone": milestone, "subject": subject, "case_id": case_id})
+    def _report(self, milestone: str, subject: str, case_id: str | None, at: datetime | None = None) -> None:
+        """Something is done as soon as it is heard of, or at a time."""
+        done = {"milestone": milestone, "subject": subject, "case_id": case_id}
+        self._done.put(at or self._heard_at, done)
 
     # --- what staff do --------------------------------------------------------------------------------------
 

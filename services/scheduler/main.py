@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from services.scheduler.api import routes
 from services.scheduler.domain.planning import Regime
 from services.scheduler.leases import SlotLeases
+from services.scheduler.provisional import Provisional
 from services.scheduler.reactions import SchedulerReactions
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import Store
@@ -22,13 +23,16 @@ def build(settings: SchedulerSettings, clock: Clock, progress: Progress) -> Fast
     """The scheduler service as an application."""
     runtime = Runtime("scheduler", settings, clock, progress)
     policy = load(settings.policy_file)
-    regime = Regime(policy, load_calendar(unknown_year=policy.switches.unknown_year))
+    calendar = load_calendar(settings.workdays_file, unknown_year=policy.switches.unknown_year)
+    regime = Regime(policy, calendar)
     store = Store(runtime.db)
     leases = SlotLeases(runtime.db)
     timers = Timers(store, runtime.journal, leases, regime, clock, progress, settings.timer_batch)
+    provisional = Provisional(store, runtime.journal, regime, clock, progress, timers.wake.set)
     runtime.preparations += [store.ensure_indexes, leases.renew, timers.ensure_dates]
     runtime.react(SchedulerReactions(store, regime), after_batch=timers.wake.set)
     runtime.run("leases", leases.keep)
+    runtime.run("calendar", provisional.run)
     runtime.run("timers", timers.run)
     runtime.run("timer poll", timers.poll)
     app = create_app(runtime, "Aftercare scheduler")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,13 +10,16 @@ from typing import Literal
 from services.scheduler.domain import consent, dates, duties, plans, reminders
 from services.scheduler.domain.agenda import (
     AnyItem,
+    CaseEvents,
     Date,
     Duty,
+    DutyFact,
     FollowUp,
     KnownCase,
     KnownClient,
     Reminder,
     Resolved,
+    Told,
     name_of,
 )
 from services.scheduler.domain.consent import Word
@@ -29,6 +32,7 @@ from services.scheduler.domain.planning import (
     reconcile,
     wanted_after_incident,
     wanted_for_case,
+    when_calendar_is_known,
 )
 from services.scheduler.domain.plans import Plan
 from services.scheduler.store import Store
@@ -48,14 +52,19 @@ from shared.contracts.events import (
     MilestoneReached,
     ReminderDue,
 )
+from shared.contracts.topics import COMPANY_TOPICS, TOPICS
 from shared.contracts.types import EventData, write_time
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
-from shared.policy.model import DutyRule
+from shared.policy.model import DutyRule, ReminderRule
 
 SOURCE = "/aftercare/scheduler"
 MANAGER = "department-manager"
 """Who is told of a follow-up that was not conducted in time."""
+CASE_TOPICS = frozenset(
+    name for name, topic in TOPICS.items() if {"case_id", "client_id"} <= set(topic.model.model_fields)
+) - {"case-classified"}
+"""What is said of a case, each a fact by itself."""
 
 
 class SchedulerReactions:
@@ -66,12 +75,19 @@ class SchedulerReactions:
         self._regime = regime
 
     async def read(self, session: Session, events: Sequence[Event]) -> View:
-        subjects = {
-            subject
-            for event in events
-            for subject in self._subjects(Happening.of(event.topic, event.data, event.time))
-        }
-        return await self._store.concerning(session, events, subjects)
+        happenings = [Happening.of(event.topic, event.data, event.time) for event in events]
+        cases = {case for what in happenings for case in cases_of(what)}
+        view = await self._store.of_cases(session, events, {*cases, *map(forgotten, cases)})
+        subjects = {subject for what in happenings for subject in self._subjects(what)}
+        for event in events:
+            if isinstance(event.data, CaseClassified):
+                subjects |= self._waiting(view.get(CaseEvents, event.data.case_id), event.data)
+        whole = {case for what in happenings for case in reminders.cases_ended_by(what, self._regime)}
+        # The first that is heard of a case may be that its client is gone, after a milestone that named it.
+        heard_of = {getattr(event.data, "case_id", None) for event in events if event.topic in CASE_TOPICS}
+        whole |= {case for case in heard_of if case and not view.get(CaseEvents, case)}
+        await self._store.concerning(session, view, events, subjects, whole)
+        return view
 
     def _subjects(self, what: Happening) -> set[str]:
         found = {subject for _, subject in duties.touched_by(what, self._regime)}
@@ -79,10 +95,39 @@ class SchedulerReactions:
         follow_up = getattr(what.data, "follow_up_id", None)
         return found | ({follow_up} if follow_up else set())
 
+    def _waiting(self, known: CaseEvents | None, data: CaseClassified) -> set[str]:
+        """The subjects of what waited for the service that a case now turns out to be of."""
+        if known is None or data.service == known.service:
+            return set()
+        return {subject for what in happened_before(known) for subject in self._subjects(what)}
+
     def decide(self, view: View, event: Event, now: datetime) -> Changes:
         decision = Decision(view, self._regime, event.unique, now)
         decision.react(event)
         return decision.changes()
+
+
+def cases_of(what: Happening) -> set[str]:
+    """The case that a happening is about. A milestone may name it as its subject alone."""
+    case_id = getattr(what.data, "case_id", None)
+    found = {case_id} if case_id else set()
+    return found | ({what.data.subject} if isinstance(what.data, MilestoneReached) else set())
+
+
+def forgotten(case_id: str) -> str:
+    """Under which id the mark of an erased client's case is kept: what arrives late opens nothing."""
+    return name_of("forgotten", case_id)
+
+
+def happened_before(known: CaseEvents) -> Iterator[Happening]:
+    """What was kept of a case, as it was told."""
+    for told in known.told:
+        yield Happening(told.topic, TOPICS[told.topic].model.from_json(told.body), told.at)
+
+
+def _later_said(held: Reminder, what: Happening) -> bool:
+    """Whether what company systems say now was overtaken by a later word of theirs. What we say comes in order."""
+    return what.topic in COMPANY_TOPICS and held.said_at is not None and held.said_at > what.at
 
 
 @dataclass
@@ -126,7 +171,11 @@ class Decision:
             case _:
                 pass
         client_id = getattr(event.data, "client_id", None)
-        if client_id is None or not self._gone_already(client_id):
+        gone = self._gone_already(client_id) if client_id else None
+        what = Happening.of(event.topic, event.data, event.time)
+        if gone and (case_id := getattr(event.data, "case_id", None)):
+            self._case_gone(case_id, str(client_id), gone)  # whose case this is was not known before
+        if not gone and not self._of_gone_case(what):
             self.happened(event.topic, event.data, event.time)
 
     def _classified(self, data: CaseClassified) -> bool:
@@ -136,13 +185,29 @@ class Decision:
         self._put(
             KnownCase(id=data.case_id, revision=data.revision, client_id=data.client_id, body=data.to_json())
         )
+        self._service_known(data)
         self._plan_case(data, data.cause)
-        for duty in self.view.having(Duty, "case_id", data.case_id):
-            held = self._duty(duty.id) or duty
-            owed = self._as_owed(held, self.regime.policy.duty(duty.rule), data)
-            if owed != held:
-                self._settle(owed)
         return True
+
+    def _service_known(self, data: CaseClassified) -> None:
+        """What waited for the case's service happens now; what was opened for another service is withdrawn, and so is
+        what is of counselling where the client is referred (W26)."""
+        known = self._case_events(data.case_id) or CaseEvents(id=data.case_id, client_id=data.client_id)
+        before, referred = known, data.status == "referred"
+        if (known.service, known.referred) == (data.service, referred) or known.gone:
+            return
+        known = known.model_copy(update={"service": data.service, "referred": referred})
+        self._put(known)
+        for duty in self.view.having(Duty, "case_id", data.case_id):
+            rule = self._duty_rule(duty.rule)
+            if rule and duties.is_for(rule, before) and not duties.is_for(rule, known):
+                self._settle(rule, duty.subject, stands=False)
+            elif rule and not rule.service and duties.is_for(rule, known) and not duty.stands:
+                self._settle(rule, duty.subject, stands=True)
+        for what in happened_before(known):
+            for rule, subject in duties.touched_by(what, self.regime):
+                if rule.service and duties.is_for(rule, known):
+                    self._hear(rule, subject, what, known)
 
     def _plan_case(self, data: CaseClassified, cause: str) -> None:
         client = self._client(data.client_id)
@@ -212,12 +277,35 @@ class Decision:
                     self._follow_up(Change(item.model_copy(update=update), "cancelled"))
                 case Reminder():
                     self._no_reminder(item)
-        for item in mine:
-            if isinstance(item, Duty):
-                self._settle(duties.cancelled(self._duty(item.id) or item, self.now))
+        for name, subject in sorted({(item.rule, item.subject) for item in mine if isinstance(item, Duty)}):
+            if rule := self._duty_rule(name):
+                self._settle(rule, subject, [duties.cancellation(self.now)])
+        cases = {
+            case.id: case
+            for kind in (KnownCase, CaseEvents)
+            for case in self.view.having(kind, "client_id", client_id)
+        }
         if why == "erased":
-            self._removals += self.view.having(KnownCase, "client_id", client_id)
             self._removals += mine
+            for kind in (KnownCase, CaseEvents):
+                self._removals += self.view.having(kind, "client_id", client_id)
+        for case_id in sorted(cases):
+            self._case_gone(case_id, client_id, why)
+
+    def _case_gone(self, case_id: str, client_id: str, why: str) -> None:
+        """The case of a client who is gone: what a milestone opened ends, which names the case alone, and nothing
+        opens again."""
+        if self._of_gone_case_id(case_id):
+            return
+        theirs = [duty for duty in self.view.having(Duty, "case_id", case_id) if duty.client_id is None]
+        for name, subject in sorted({(duty.rule, duty.subject) for duty in theirs}):
+            if rule := self._duty_rule(name):
+                self._settle(rule, subject, [duties.cancellation(self.now)])
+        erased = why == "erased"
+        if erased:
+            self._removals += theirs
+        key = forgotten(case_id) if erased else case_id
+        self._put(CaseEvents(id=key, client_id="" if erased else client_id, gone=True))
 
     def _incident(self, data: IncidentChanged) -> None:
         """While a client has an open incident, ordinary messages wait; after it, care goes on (A32)."""
@@ -301,8 +389,7 @@ class Decision:
         rule = self.regime.policy.duty(item.rule)
         late = duties.late_from(item, self.regime)
         if self.now < late:
-            told, _ = duties.news(item.model_copy(update={"warned": True}), rule, self.regime)
-            self._put(told)
+            self._put(duties.warned(item, rule, self.regime))
             self._escalate(item, item.role, late, "due-soon")
             return
         self.now = late
@@ -317,7 +404,8 @@ class Decision:
         if item.pointless_from and item.pointless_from <= self.now:
             self._no_reminder(item)
             return
-        self._put(item.model_copy(update={"state": "sent", "next_at": None}))
+        told_of = {"told_of": item.pointless_from or item.told_of}
+        self._put(item.model_copy(update={"state": "sent", "next_at": None, **told_of}))
         self._publish(
             "reminder-due",
             ReminderDue(
@@ -335,32 +423,112 @@ class Decision:
     def _fire_date(self, item: Date) -> None:
         rule = self.regime.policy.calendar_rule(item.rule)
         due = CalendarDue(rule=item.rule, clause=item.clause, month=item.month, due_at=item.due_at)
-        self._put(dates.next_date(rule, item.due_at, self.regime))
+        self._date(dates.next_date(rule, item.due_at, self.regime))
         if rule.what == "plan":
             self._put(plans.drafted(self.view.get(Plan, item.month), item.month, self.now))
         self._publish("calendar-due", due)
         self.happened("calendar-due", due, self.now)
+
+    # --- the calendar ---------------------------------------------------------------------------------------
+
+    def calendar_known(self, item: AnyItem) -> None:
+        """Compute a provisional item again that is not yet due, by the calendar as it now is (collision 8)."""
+        match item:
+            case FollowUp():
+                change = when_calendar_is_known(item, self.regime, self.now)
+                if change:
+                    self._follow_up(change)
+            case Duty() if rule := self._duty_rule(item.rule):
+                self._settle(rule, item.subject)
+            case Date():
+                again = dates.again(item, self.regime)
+                if again != item:
+                    self._date(again)
+            case _:
+                pass
 
     # --- the rules' view of what happens --------------------------------------------------------------------
 
     def happened(self, topic: str, data: EventData, time: datetime) -> None:
         """Open, fulfil and cancel what the policy's rules say about an event, ours included."""
         what = Happening.of(topic, data, time)
+        known = self._keep(what)
         for rule, subject in duties.touched_by(what, self.regime):
-            duty = duties.after(self._duty(duties.duty_id(rule, subject)), rule, subject, what, self.regime)
-            known = self.view.get(KnownCase, duty.case_id or "")
-            self._settle(self._as_owed(duty, rule, known.classified()) if known else duty)
+            self._hear(rule, subject, what, known)
+        self._cancel_reminders(what)
+        for reminder_rule, subject in reminders.opened_by(what, self.regime):
+            if not (known and self._ended_since(known, reminder_rule, what)):
+                self._remind(reminder_rule, subject, what)
+
+    def _hear(self, rule: DutyRule, subject: str, what: Happening, known: CaseEvents | None) -> None:
+        """Tell a duty rule what happened about a subject; `known`: what is kept of the case."""
+        told = duties.facts(rule, what)
+        waits = rule.service is not None and not duties.is_for(rule, known)
+        if waits:
+            # Nothing is opened before the service is known; what was done is a fact all the same.
+            told = tuple(fact for fact in told if fact.kind == "fulfilled")
+        if not self._duties(rule, subject):
+            if not any(fact.kind in ("opened", "fulfilled") for fact in told):
+                return  # an ending of what may never be opened: the case keeps it
+            if known and not waits:
+                told += tuple(self._facts_kept(known, rule, subject))
+        if told:
+            stands = duties.is_for(rule, known) if rule.service is None or not waits else None
+            self._settle(rule, subject, told, what.data, stands=stands)
+
+    def _facts_kept(self, known: CaseEvents, rule: DutyRule, subject: str) -> Iterator[DutyFact]:
+        for what in happened_before(known):
+            if rule.subject_of(what.topic, what.data) == subject:
+                yield from duties.facts(rule, what)
+
+    def _keep(self, what: Happening) -> CaseEvents | None:
+        """The case that a happening is about, with this happening in it where rules may need it again."""
+        found = [known for case_id in sorted(cases_of(what)) if (known := self._case_events(case_id))]
+        known = found[0] if found else None
+        client_id = getattr(what.data, "client_id", None)
+        if not (client_id and self._is_needed_again(what)):
+            return known
+        case_id = str(getattr(what.data, "case_id", None))
+        known = known or CaseEvents(id=case_id, client_id=client_id)
+        told = Told(topic=what.topic, at=what.at, body=what.data.to_json())
+        if told not in known.told:
+            known = known.model_copy(update={"told": (*known.told, told)})
+            self._put(known)
+        return known
+
+    def _is_needed_again(self, what: Happening) -> bool:
+        if what.topic not in CASE_TOPICS:
+            return False
+        rules = [rule for rule, _ in duties.touched_by(what, self.regime)]
+        if what.topic not in COMPANY_TOPICS:  # what we say ourselves overtakes nothing
+            return any(rule.service for rule in rules)
+        opens_or_ends = any(fact.kind != "fulfilled" for rule in rules for fact in duties.facts(rule, what))
+        return opens_or_ends or reminders.cancels(what, self.regime)
+
+    def _ended_since(self, known: CaseEvents, rule: ReminderRule, what: Happening) -> bool:
+        """Whether that of which is to be reminded had ended already when this was heard of."""
+        return any(
+            told.at > what.at and any(duties.matches(ending, told) for ending in rule.cancelled_by)
+            for told in happened_before(known)
+        )
+
+    def _cancel_reminders(self, what: Happening) -> None:
         for gone in reminders.cancelled_by(what, self.regime):
             held = self._reminder(gone)
-            if held:
+            if held and not _later_said(held, what):
                 self._no_reminder(held)
-        for reminder_rule, subject in reminders.opened_by(what, self.regime):
-            key = reminders.reminder_id(reminder_rule, subject)
-            reminder = reminders.remind(
-                self._reminder(key), reminder_rule, subject, what, self.regime, self.now
-            )
-            if reminder:
-                self._put(reminder)
+        for case_id in reminders.cases_ended_by(what, self.regime):
+            for held in self.view.having(Reminder, "case_id", case_id):
+                if reminders.ends(held.rule, what, self.regime) and not _later_said(held, what):
+                    self._no_reminder(held)
+
+    def _remind(self, rule: ReminderRule, subject: str, what: Happening) -> None:
+        held = self._reminder(reminders.reminder_id(rule, subject))
+        if held and _later_said(held, what):
+            return
+        reminder = reminders.remind(held, rule, subject, what, self.regime, self.now)
+        if reminder:
+            self._put(reminder)
 
     def _follow_up(self, change: Change) -> None:
         """Store a follow-up's change and tell it; what hung on a follow-up that ended goes with it."""
@@ -390,35 +558,57 @@ class Decision:
         if item.pending:
             self.happened("follow-up-planned", planned, self.now)
             if item.due_at:
-                self._remind_anew(item.due())
+                self._begun_anew(item.due())
         else:
             self._ended(item, duties_too=True)
 
-    def _remind_anew(self, due: FollowUpDue) -> None:
-        """A follow-up that is due already has moved, or is asked in another form first: its reminders follow."""
+    def _begun_anew(self, due: FollowUpDue) -> None:
+        """A follow-up that is due already has moved, or is asked in another form first: its reminders and its
+        preparation follow."""
         what = Happening.of("follow-up-due", due, self.now)
         opened = {rule.name: subject for rule, subject in reminders.opened_by(what, self.regime)}
         for rule in self.regime.reminders["follow-up-due"]:
             held = self._reminder(reminders.reminder_id(rule, due.follow_up_id))
             if subject := opened.get(rule.name):
-                reminder = reminders.remind(held, rule, subject, what, self.regime, self.now)
-                if reminder:
-                    self._put(reminder)
+                self._remind(rule, subject, what)
             elif held:
                 self._no_reminder(held)
+        for duty_rule, subject in duties.touched_by(what, self.regime):
+            self._settle(duty_rule, subject, duties.facts(duty_rule, what), due)
 
     def _ended(self, item: FollowUp, *, duties_too: bool) -> None:
         for reminder in self.view.having(Reminder, "subject", item.id):
             self._no_reminder(reminder)
         for duty in self.view.having(Duty, "subject", item.id) if duties_too else []:
-            if self.regime.policy.duty(duty.rule).opened_by.event == "follow-up-due":
-                self._settle(duties.cancelled(self._duty(duty.id) or duty, self.now))
+            rule = self._duty_rule(duty.rule)
+            if rule and rule.opened_by.event == "follow-up-due":
+                self._settle(rule, item.id, [duties.cancellation(self.now)])
 
-    def _settle(self, duty: Duty) -> None:
-        told, fresh = duties.news(duty, self.regime.policy.duty(duty.rule), self.regime)
-        self._put(told)
-        for change, at in fresh:
-            self._publish_duty(told, change, at)
+    def _settle(
+        self,
+        rule: DutyRule,
+        subject: str,
+        told: Iterable[DutyFact] = (),
+        data: EventData | None = None,
+        *,
+        stands: bool | None = None,
+    ) -> None:
+        """Bring the duties of a rule about one subject to what the facts make of them, and tell what is new."""
+        held = self._duties(rule, subject)
+        keeper = duties.keeper_of(rule, subject, held)
+        about = subject if rule.subject == "case_id" else getattr(data, "case_id", None)
+        keeper = keeper.model_copy(
+            update={
+                "facts": duties.together(keeper.facts, told),
+                "stands": keeper.stands if stands is None else stands,
+                "case_id": keeper.case_id or about,
+                "client_id": keeper.client_id or getattr(data, "client_id", None),
+            }
+        )
+        for settled in duties.settle(rule, subject, keeper, held, self.regime, self.now):
+            self._put(settled.duty)
+            for change, at in settled.fresh:
+                self._publish_duty(settled.duty, change, at)
 
     def _no_reminder(self, reminder: Reminder) -> None:
         if reminder.state in ("waiting", "held"):
@@ -464,10 +654,6 @@ class Decision:
     def _put(self, document: Document) -> None:
         self._puts[f"{document.collection} {document.id}"] = document
 
-    def _as_owed(self, duty: Duty, rule: DutyRule, case: CaseClassified) -> Duty:
-        """The duty, held back while its case is referred (W26)."""
-        return duties.referral(duty, rule, self.now if case.status == "referred" else None)
-
     def _client(self, client_id: str) -> KnownClient:
         return self._known_client(client_id) or KnownClient(id=client_id)
 
@@ -479,9 +665,40 @@ class Decision:
         known = self._known_client(client_id)
         return known.gone if known else None
 
-    def _duty(self, key: str) -> Duty | None:
-        put = self._puts.get(f"agenda {key}")
-        return put if isinstance(put, Duty) else self.view.get(Duty, key)
+    def _duties(self, rule: DutyRule, subject: str) -> dict[str, Duty]:
+        """The duties of a rule about one subject, by id, as they stand in this decision."""
+        known = {
+            duty.id: duty for duty in self.view.having(Duty, "subject", subject) if duty.rule == rule.name
+        }
+        put = {
+            one.id: one
+            for one in self._puts.values()
+            if isinstance(one, Duty) and (one.rule, one.subject) == (rule.name, subject)
+        }
+        return known | put
+
+    def _duty_rule(self, name: str) -> DutyRule | None:
+        """The rule of a duty; None where the policy has it no more."""
+        return self.regime.duty_rules.get(name)
+
+    def _case_events(self, case_id: str) -> CaseEvents | None:
+        put = self._puts.get(f"{CaseEvents.collection} {case_id}")
+        return put if isinstance(put, CaseEvents) else self.view.get(CaseEvents, case_id)
+
+    def _of_gone_case(self, what: Happening) -> bool:
+        return any(self._of_gone_case_id(case_id) for case_id in cases_of(what))
+
+    def _of_gone_case_id(self, case_id: str) -> bool:
+        known = self._case_events(forgotten(case_id)) or self._case_events(case_id)
+        return known is not None and known.gone
+
+    def _date(self, date: Date) -> None:
+        """Put the next coming of a date on the agenda, and what reminds of it."""
+        self._put(date)
+        reminder = dates.ahead(date, self.regime)
+        held = self._reminder(reminder.id) if reminder else None
+        if reminder and not (held and held.state == "sent"):
+            self._put(reminder)
 
     def _reminder(self, key: str) -> Reminder | None:
         put = self._puts.get(f"agenda {key}")

@@ -1,4 +1,4 @@
-"""The collections of the scheduler: `agenda`, `cases`, `clients`, `plans`, `leases`, `replicas`."""
+"""The collections of the scheduler: `agenda`, `cases`, `case_events`, `clients`, `plans`, `leases`, `replicas`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from services.scheduler.domain.agenda import (
     AnyItem,
+    CaseEvents,
     FollowUp,
     Item,
     KnownCase,
@@ -18,15 +19,11 @@ from services.scheduler.domain.plans import MILESTONES, Plan
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
     CaseClassified,
-    CaseClosed,
-    CaseOpened,
     ClientErased,
     ClientStatusChanged,
     ConsentChanged,
     IncidentChanged,
     MilestoneReached,
-    SessionCompleted,
-    SessionScheduled,
 )
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import View
@@ -50,6 +47,19 @@ def _is_about_a_plan(event: Event) -> bool:
     return isinstance(event.data, MilestoneReached) and event.data.milestone in MILESTONES
 
 
+_AROUND = {"kind": 1, "subject": 1, "client_id": 1, "case_id": 1, "month": 1}
+"""What has to be known of an item to read all that its firing may concern."""
+
+
+def _concerned(events: Sequence[Event]) -> list[str]:
+    """The clients about whom everything has to be known."""
+    return [
+        event.data.client_id
+        for event in events
+        if isinstance(event.data, ClientStatusChanged | ClientErased | ConsentChanged | IncidentChanged)
+    ]
+
+
 class Store:
     """Queries of the scheduler."""
 
@@ -57,6 +67,7 @@ class Store:
         self.db = db
         self.agenda = db.get_collection(Item.collection)
         self.cases = db.get_collection(KnownCase.collection)
+        self.case_events = db.get_collection(CaseEvents.collection)
         self.clients = db.get_collection(KnownClient.collection)
         self.plans = db.get_collection(Plan.collection)
 
@@ -72,49 +83,65 @@ class Store:
         await self.agenda.create_index("subject")
         await self.agenda.create_index([("case_id", 1), ("kind", 1)])
         await self.agenda.create_index("client_id")
+        await self.agenda.create_index(
+            [("provisional", 1), ("_id", 1)],
+            partialFilterExpression={"provisional": True},
+            name="provisional",
+        )
         await self.cases.create_index("client_id")
+        await self.case_events.create_index("client_id")
 
-    async def concerning(self, session: Session, events: Sequence[Event], subjects: Iterable[str]) -> View:
-        """What events are about: the whole agenda of a classified case or a concerned client, else of subjects."""
+    async def of_cases(self, session: Session, events: Sequence[Event], cases: Iterable[str]) -> View:
+        """What is known of the cases that events are about, and of all cases of the clients whom they concern."""
+        concerned = _concerned(events)
+        view = View()
+        if wanted := list(cases):
+            those = {"$or": [{"_id": {"$in": wanted}}, {"client_id": {"$in": concerned}}]}
+            query = those if concerned else {"_id": {"$in": wanted}}
+            await self._load_cases(view, query, session)
+        elif concerned:
+            await self._load_cases(view, {"client_id": {"$in": concerned}}, session)
+        return view
+
+    async def concerning(
+        self,
+        session: Session,
+        view: View,
+        events: Sequence[Event],
+        subjects: Iterable[str],
+        also_whole: Iterable[str] = (),
+    ) -> None:
+        """What events are about: the whole agenda of a case that was classified or is named, or of a client who is
+        concerned; else of subjects."""
         cases = {event.data.case_id for event in events if isinstance(event.data, CaseClassified)}
-        concerned = {
-            event.data.client_id
-            for event in events
-            if isinstance(event.data, ClientStatusChanged | ClientErased | ConsentChanged | IncidentChanged)
-        }
+        concerned = _concerned(events)
         clients = {
             str(client) for event in events if (client := getattr(event.data, "client_id", None)) is not None
         }
-        counselled = cases | {
-            event.data.case_id
-            for event in events
-            if isinstance(event.data, CaseOpened | SessionScheduled | SessionCompleted | CaseClosed)
+        theirs = {
+            case.id
+            for kind in (KnownCase, CaseEvents)
+            for client in concerned
+            for case in view.having(kind, "client_id", client)
         }
-        view = View()
         either: list[dict[str, Any]] = []
-        if cases:
-            either.append({"case_id": {"$in": list(cases)}})
+        if whole := [*cases, *theirs, *also_whole]:
+            either.append({"case_id": {"$in": whole}})
         if concerned:
-            either.append({"client_id": {"$in": list(concerned)}})
+            either.append({"client_id": {"$in": concerned}})
         if wanted := list(subjects):
             either.append({"subject": {"$in": wanted}})
         if either:
             await self._load(view, {"$or": either}, session)
-        if counselled or concerned:
-            those = {"$or": [{"_id": {"$in": list(counselled)}}, {"client_id": {"$in": list(concerned)}}]}
-            found = await self.cases.find(those, session=session).to_list(None)
-            view.load(KnownCase.model_validate(stored) for stored in found)
         await self._load_clients(view, clients, session)
         if cases or concerned or any(map(_is_about_a_plan, events)):
             await self._load_plans(view, session)
-        return view
 
     async def due(self, slots: Sequence[int], now: datetime, limit: int) -> list[dict[str, Any]]:
         """Ids, kinds, subjects and clients of the items whose time has come, the earliest first."""
         # The type is said as in the partial index: else the planner does not take it, and reads the whole agenda.
         query = {"slot": {"$in": list(slots)}, "next_at": {"$lte": now, "$type": "date"}}
-        fields = {"kind": 1, "subject": 1, "client_id": 1}
-        found = self.agenda.find(query, fields).sort("next_at", 1).limit(limit)
+        found = self.agenda.find(query, _AROUND).sort("next_at", 1).limit(limit)
         return await found.to_list(None)
 
     async def next_at(self, slots: Sequence[int]) -> datetime | None:
@@ -123,10 +150,23 @@ class Store:
         found = await self.agenda.find_one(query, {"next_at": 1}, sort=[("next_at", 1)])
         return found["next_at"] if found else None
 
-    async def around(self, session: Session, due: Sequence[dict[str, Any]]) -> View:
-        """Everything about the subjects of due items, and their clients."""
+    async def provisional(self, after: str, limit: int) -> list[dict[str, Any]]:
+        """As `due`, the items that wait and whose times need a day of a year without notice, in the order of ids."""
+        query = {"provisional": True, "_id": {"$gt": after}, "next_at": {"$type": "date"}}
+        found = self.agenda.find(query, _AROUND).sort("_id", 1).limit(limit).hint("provisional")
+        return await found.to_list(None)
+
+    async def around(
+        self, session: Session, due: Sequence[dict[str, Any]], *, with_cases: bool = False
+    ) -> View:
+        """Everything about the subjects of due items, and their clients; also of their cases, where asked for."""
         view = View()
+        cases = {stored["case_id"] for stored in due if stored.get("case_id")} if with_cases else set()
+        if cases:
+            await self._load_cases(view, {"_id": {"$in": list(cases)}}, session)
         subjects = list({stored["subject"] for stored in due})
+        # What a date opens, and what reminds of it, is about its month: it may have been done ahead.
+        subjects += list({stored["month"] for stored in due if stored.get("month")})
         await self._load(view, {"subject": {"$in": subjects}}, session)
         await self._load_clients(
             view, {stored["client_id"] for stored in due if stored.get("client_id")}, session
@@ -138,6 +178,12 @@ class Store:
     async def _load(self, view: View, query: dict[str, Any], session: Session) -> None:
         found = await self.agenda.find(query, session=session).to_list(None)
         view.load(item(stored) for stored in found)
+
+    async def _load_cases(self, view: View, query: dict[str, Any], session: Session) -> None:
+        found = await self.cases.find(query, session=session).to_list(None)
+        view.load(KnownCase.model_validate(stored) for stored in found)
+        found = await self.case_events.find(query, session=session).to_list(None)
+        view.load(CaseEvents.model_validate(stored) for stored in found)
 
     async def _load_clients(self, view: View, ids: Iterable[str], session: Session) -> None:
         wanted = list(ids)

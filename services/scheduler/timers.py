@@ -47,6 +47,9 @@ POLL_SECONDS = 5.0
 """How often a replica looks for timers that another replica's reactions set. Wall-clock time."""
 
 
+_OURS = frozenset({"follow-up-due", "reminder-due", "calendar-due"})
+"""What timers say. Rules may listen to it."""
+
 KINDS: dict[str, type[AnyItem]] = {"follow-up": FollowUp, "duty": Duty, "reminder": Reminder, "date": Date}
 
 
@@ -83,6 +86,9 @@ class Timers:
             for key in missing:
                 date = dates.next_date(rules[key], self._clock.now(), self._regime)
                 outcome.view.apply(Changes(puts=[date]))
+                reminder = dates.ahead(date, self._regime)
+                if reminder and reminder.next_at and reminder.next_at > self._clock.now():
+                    outcome.view.apply(Changes(puts=[reminder]))
             return outcome
 
         if missing:
@@ -125,7 +131,8 @@ class Timers:
             await before
 
     async def _fire(self, session: Session, due: Sequence[dict[str, Any]], now: datetime) -> Outcome:
-        outcome = Outcome(view=await self._store.around(session, due))
+        with_cases = not _OURS.isdisjoint(self._regime.asks_for_services)
+        outcome = Outcome(view=await self._store.around(session, due, with_cases=with_cases))
         records: list[Outgoing] = []
         fired: list[AnyItem] = []
         for stored in due:

@@ -67,7 +67,7 @@ _ALL = (
     _topic("case-closed", "A case was formally closed: state against expectation, advice given.",
            (COMPANY,), ("intake", "scheduler"), "case_id", events.CaseClosed),
     _topic("client-dropped", "The client stopped before the agreed sessions, and why if known.",
-           (COMPANY,), ("intake",), "case_id", events.ClientDropped),
+           (COMPANY,), ("intake", "scheduler"), "case_id", events.ClientDropped),
     _topic("crisis-flagged", "Someone may be in danger. Every level pages; a drill is marked and plans nothing.",
            (COMPANY, "survey", "intake"), ("crisis", "intake"), "client_id", events.CrisisFlagged),
     _topic("attention-changed", "Key attention was proposed, decided or lifted.",

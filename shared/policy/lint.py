@@ -110,10 +110,14 @@ def _role(place: Place, role: str, policy: Policy) -> Iterator[Wrong]:
 
 
 def _event_rule(place: Place, rule: EventRule, policy: Policy) -> Iterator[Wrong]:
-    for which in ("opened_by", "fulfilled_by", "cancelled_by"):
+    for which in ("opened_by", "fulfilled_by"):
         trigger = getattr(rule, which, None)
         if trigger is not None:
             yield from _trigger((*place, which), trigger, rule, policy)
+    for index, ending in enumerate(rule.cancelled_by):
+        yield from _trigger((*place, "cancelled_by", index), ending, rule, policy)
+        if ending.undone_by:
+            yield from _trigger((*place, "cancelled_by", index, "undone_by"), ending.undone_by, rule, policy)
     opening = TOPICS.get(rule.opened_by.event)
     if opening is None:
         return
@@ -139,12 +143,14 @@ def _trigger(place: Place, trigger: Trigger, rule: EventRule, policy: Policy) ->
             "fulfilled"
             if place[-1] == "fulfilled_by"
             else "cancelled"
-            if "cancel" in str(place[-1])
+            if "cancelled_by" in place
             else "opened"
         )
         reason = f"nobody reports the milestone {trigger.milestone}: the {_kind(rule)} would never be {never}"
         yield Wrong((*place, "milestone"), reason, _one_of(trigger.milestone, policy.milestones, "list it"))
-    if trigger.event != "milestone-reached":
+    # What ends a case ends all reminders about it: it need not name each.
+    of_its_case = isinstance(rule, ReminderRule) and "cancelled_by" in place
+    if trigger.event != "milestone-reached" and not (of_its_case and field_type(topic.model, "case_id")):
         for name in rule.subject.split(":"):
             if field_type(topic.model, name) is None:
                 reason = f"{trigger.event} has no field {name}: what it is about could not be found"

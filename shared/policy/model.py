@@ -138,6 +138,20 @@ class Trigger(Strict):
         return self
 
 
+class Ending(Trigger):
+    """An event that cancels. `undone_by`: what shows that it did not last, such as a session after `client-dropped`."""
+
+    undone_by: Trigger | None = None
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
+
+
+Endings = Annotated[tuple[Ending, ...], BeforeValidator(_one_or_more)]
+"""One trigger, or a list of them: whichever comes."""
+
+
 class Limit(Strict):
     """Exactly one measure, counted from the opening, or back from the time in the field `before`."""
 
@@ -146,13 +160,17 @@ class Limit(Strict):
     working_days: Whole | None = None
     months: Whole | None = None
     before: FieldName | None = None
+    service_hours: bool = False
+    """Hours that run while somebody is there to answer, where the switch `hours_run` says so."""
 
     @model_validator(mode="after")
     def _is_one_measure(self) -> Self:
-        if len(self.model_fields_set - {"before"}) != 1:
+        if len(self.model_fields_set - {"before", "service_hours"}) != 1:
             raise ValueError("a limit is exactly one of: hours, days, working_days, months")
         if self.before and self.months is not None:
             raise ValueError("a limit before a time counts hours, days or working_days")
+        if self.service_hours and (self.hours is None or self.before):
+            raise ValueError("service_hours is for hours that are counted from the opening")
         return self
 
 
@@ -164,7 +182,7 @@ class EventRule(Row):
     """
 
     opened_by: Trigger
-    cancelled_by: Trigger | None = None
+    cancelled_by: Endings = ()
     subject: FieldName
 
     def subject_of(self, topic: str, event_data: Mapping[str, Any] | BaseModel) -> str | None:
@@ -215,6 +233,8 @@ class CalendarRule(Row):
     due: MonthlyDate
     move: Literal["earlier-in-month", "working-day", "any-day"] | None = None
     """Where a day off moves this one date; else the switch `dates_on_days_off` says it for all."""
+    ahead: Span | None = None
+    """So long before, at the regime's hour, the role is reminded; nobody is where it is left out."""
 
 
 LAST_SEEN = "last_seen"
@@ -330,6 +350,20 @@ class Staffing(Strict):
     exam_every_year: bool
 
 
+class ServiceHours(Strict):
+    """When somebody is there to answer: from one time of day to another, every day or on working days."""
+
+    opens: Hour
+    closes: Hour
+    days: Literal["every-day", "working-days"]
+
+    @model_validator(mode="after")
+    def _opens_first(self) -> Self:
+        if self.opens >= self.closes:
+            raise ValueError("service hours open before they close, on the same day")
+        return self
+
+
 class Switches(Strict):
     """Decisions of ours where the regime leaves room, or where its clauses collide (the number is the collision's).
 
@@ -367,6 +401,15 @@ class Switches(Strict):
     """7: hours run at once, or stand still on days off."""
     unknown_year: Literal["weekends-off", "all-worked"] = "weekends-off"
     """8: which days of a year without notice are off. Either way the date is provisional."""
+    service_hours: ServiceHours | None = None
+    hours_run: Literal["on-the-clock", "in-service-hours"] = "on-the-clock"
+    """How the limits run that ask for service hours."""
+
+    @model_validator(mode="after")
+    def _knows_its_service_hours(self) -> Self:
+        if self.hours_run == "in-service-hours" and self.service_hours is None:
+            raise ValueError("hours_run in-service-hours needs service_hours")
+        return self
 
 
 class CrisisStep(Strict):

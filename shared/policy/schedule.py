@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import chain, count
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from shared.contracts.events import Form
 from shared.policy.conditions import field_of
 from shared.policy.counting import Period, add_period, at_ten, end_of_day, local_day
-from shared.policy.model import CalendarRule, DutyRule, FollowUpRule, Policy, Switches
+from shared.policy.model import CalendarRule, DutyRule, FollowUpRule, Policy, ServiceHours, Switches
 from shared.policy.workdays import Moved, WorkCalendar
 
 _DATE_MOVES: Mapping[str, Literal["earlier-in-month", "working-day", "any-day"]] = {
@@ -119,16 +119,29 @@ def duty_due(
     A limit `before` a time may lie before `opened_at`: then the duty is late from the start. Raises ValueError
     where the event lacks the field that the limit counts back from.
     """
+    return due_from(rule, limit_start(rule, opened_at, event_data), calendar, policy)
+
+
+def limit_start(rule: DutyRule, opened_at: datetime, event_data: Mapping[str, Any] | BaseModel) -> datetime:
+    """The instant from which a duty's limit counts: its opening, or the time in the event's field `before`."""
+    before = rule.limit.before
+    return opened_at if before is None else _time_in(event_data, before, rule)
+
+
+def due_from(rule: DutyRule, start: datetime, calendar: WorkCalendar, policy: Policy) -> Due:
+    """By when a duty must be fulfilled whose limit counts from (or back from) an instant."""
     limit = rule.limit
-    start = opened_at if limit.before is None else _time_in(event_data, limit.before, rule)
     sign = 1 if limit.before is None else -1
     if limit.working_days is not None:
         return working_limit(start, sign * limit.working_days, calendar, policy)
     if limit.hours is not None:
-        hours = timedelta(hours=limit.hours)
+        span = timedelta(hours=limit.hours)
+        open_hours = policy.switches.service_hours
+        if limit.service_hours and open_hours and policy.switches.hours_run == "in-service-hours":
+            return in_service_hours(start, span, open_hours, calendar, policy.switches.zone)
         if policy.switches.hours_on_days_off == "rest" and limit.before is None:
-            return _after_working_hours(start.astimezone(UTC), hours, calendar, policy)
-        return Due(start.astimezone(UTC) + sign * hours, False)
+            return _after_working_hours(start.astimezone(UTC), span, calendar, policy)
+        return Due(start.astimezone(UTC) + sign * span, False)
     zone = policy.switches.zone
     first = local_day(start, zone)
     if limit.before is not None:
@@ -149,6 +162,25 @@ def _after_working_hours(start: datetime, hours: timedelta, calendar: WorkCalend
                 return Due(start + hours, provisional)
             hours -= midnight - start
         start = midnight
+
+
+def in_service_hours(
+    start: datetime, span: timedelta, hours: ServiceHours, calendar: WorkCalendar, zone: tzinfo
+) -> Due:
+    """When so much time has run in which somebody was there to answer. What is left at closing time runs on from the
+    next opening; a span that ends with closing time ends there."""
+    left, provisional = span, False
+    for day in (local_day(start, zone) + timedelta(n) for n in count()):
+        if hours.days == "working-days":
+            provisional = provisional or not calendar.known(day)
+            if not calendar.is_working(day):
+                continue
+        opens, closes = at_ten(day, hours.opens, zone), at_ten(day, hours.closes, zone)
+        begins = max(opens, start.astimezone(UTC))
+        if begins + left <= closes:
+            return Due(begins + left, provisional)
+        left -= max(closes - begins, timedelta())
+    raise AssertionError("unreachable: there is always another day")
 
 
 def _time_in(event_data: Mapping[str, Any] | BaseModel, field: str, rule: DutyRule) -> datetime:
@@ -192,3 +224,12 @@ def month_about(rule: CalendarRule, month: str) -> str | None:
     """Which month's work is due in `month`; None where the rule rests in it (quarterly, half-yearly, yearly)."""
     about = add_period(date.fromisoformat(f"{month}-01"), Period(months=-rule.due.month_offset))
     return None if about.month % rule.due.every_months else f"{about:%Y-%m}"
+
+
+def ahead_at(rule: CalendarRule, due_at: datetime, policy: Policy) -> datetime | None:
+    """When the role is reminded of a date: days before, at the regime's hour; None where the rule asks for none."""
+    if rule.ahead is None:
+        return None
+    switches = policy.switches
+    before = Period(-rule.ahead.months, -rule.ahead.days)
+    return at_ten(add_period(local_day(due_at, switches.zone), before), switches.hour, switches.zone)

@@ -57,7 +57,10 @@ MUST_READ = {
         "case-opened", "session-completed", "case-closed", "client-dropped", "attention-changed",
         "consent-changed", "client-status-changed", "client-erased", "follow-up-recorded", "calendar-due",
     },
-    "scheduler": {"case-classified", "follow-up-recorded", "milestone-reached", "incident-changed", "client-erased"},
+    "scheduler": {
+        "case-classified", "client-dropped", "follow-up-recorded", "milestone-reached", "incident-changed",
+        "client-erased",
+    },
     "survey": {
         "follow-up-due", "follow-up-planned", "reminder-due", "staff-updated", "consent-changed", "client-erased",
     },

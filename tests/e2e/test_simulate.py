@@ -138,6 +138,54 @@ async def test_who_is_refused_for_an_acute_crisis_is_paged_and_planned_nothing_b
     assert summary["dead_letters"] == 0
 
 
+ADAPTATION = [
+    event(
+        "case-opened",
+        "2026-03-02T10:00:00+08:00",
+        case_id=CASE,
+        client_id=CLIENT,
+        counsellor_id="counsellor-1",
+        service="workplace-adaptation",
+        agreed_sessions=4,
+        opened_at="2026-03-02T10:00:00+08:00",
+        eligibility={"age": 34, "employment": "employed", "acute_crisis": False, "severe_illness": False},
+    ),
+    event(
+        "session-scheduled",
+        "2026-03-03T10:00:00+08:00",
+        case_id=CASE,
+        client_id=CLIENT,
+        session_no=1,
+        mode="individual",
+        starts_at="2026-03-09T15:00:00+08:00",
+    ),
+    session(1, "2026-03-09"),
+    session(2, "2026-03-16"),
+    closed("2026-03-25"),
+]
+
+
+async def test_diligent_staff_meet_every_duty_of_a_case_and_of_the_calendar(tmp_path: Path) -> None:
+    summary = await simulate_file(lines(ADAPTATION), tmp_path, staff=StaffKind.diligent)
+
+    duties = summary["duties"]
+    assert {rule for rule, counts in duties.items() if counts["late"]} == set()
+    # W13: every third working day from 2 March to 25 March, each counted from the last: six times, the last cancelled.
+    assert duties["progress-3wd"] == {"opened": 6, "fulfilled": 5, "late": 0}
+    for rule in (
+        "standard-3wd",
+        "assessment-2wd",
+        "plan-sent-1wd",
+        "evaluation-1wd",
+        "effect-1m",
+        "report-out",
+    ):
+        assert duties[rule]["fulfilled"] == duties[rule]["opened"] >= 1, rule
+    assert duties["session-record-2h"]["fulfilled"] == 2
+    for rule in ("first-supervision-held", "second-supervision-held"):  # W11: March to June
+        assert duties[rule] == {"opened": 4, "fulfilled": 4, "late": 0}
+
+
 async def test_absent_staff_miss_everything_and_somebody_is_told(tmp_path: Path) -> None:
     summary = await simulate_file(lines(TIMELINE), tmp_path, staff=StaffKind.absent)
 

@@ -144,7 +144,7 @@ class Ends:
                 self.follow_ups[item.id] = (about, body)
             elif item.kind == "duty":
                 self.duties[item.id] = (about, item.role, item.due_at, item.open)
-            elif item.kind == "reminder" and item.state != "cancelled":
+            elif item.kind == "reminder" and item.state != "cancelled" and item.what != "date-ahead":
                 self.reminders[item.id] = (about, item.what, item.to, item.state, item.fired)
 
 

@@ -97,18 +97,39 @@ class FollowUp(Item):
         )
 
 
+class DutyFact(BaseModel):
+    """One thing that happened to what a duty is about, as its rule reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["opened", "fulfilled", "cancelled", "resumed"]
+    at: datetime
+    topic: str
+    start: datetime | None = None
+    """Of an opening: the instant from which the limit counts."""
+    undoable: bool = False
+    """Of a cancellation: a later `resumed` shows that it did not last."""
+
+
 class Duty(Item):
-    """Something a role must do. Facts may come in any order; `published` says what the others know already."""
+    """Something a role must do. `published` says what the others know already.
+
+    What a rule asks for about one subject may have to be done several times: a case is opened again, or the duty
+    repeats. The first of them, whose id is made of rule and subject alone, keeps the facts for all.
+    """
 
     kind: Literal["duty"] = "duty"
     role: str
+    facts: tuple[DutyFact, ...] = ()
+    stands: bool = True
+    """Of the one that keeps the facts: whether the rule is for this case at all, by the case's service."""
     opened_at: datetime | None = None
     due_at: datetime | None = None
     provisional: bool = False
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
-    referred_at: datetime | None = None
-    """When the case was referred, as long as that stands: nothing is owed to it until it is admitted."""
+    withdrawn: bool = False
+    """Cancelled because the rule is not for this case. Should it be after all, another one opens in its place."""
     warned: bool = False
     published: tuple[str, ...] = ()
 
@@ -130,15 +151,23 @@ class Reminder(Item):
     what: str
     to: str
     state: Literal["waiting", "held", "sent", "cancelled"] = "waiting"
+    said_at: datetime | None = None
+    """When what it is about was last said."""
     pointless_from: datetime | None = None
     """When what it announces has come; None where it announces nothing."""
+    told_of: datetime | None = None
+    """The time of which somebody was told last, where somebody was."""
     since: datetime | None = None
     """Since when a client has been silent, where it asks about that: once for each silence."""
 
     @property
     def told_as(self) -> str:
-        """The id under which it is told: each silence is told under one of its own."""
-        return name_of(self.id, write_time(self.since)) if self.since else self.id
+        """The id under which it is told: each silence, and each new time of what had been announced, has its own."""
+        if self.since:
+            return name_of(self.id, write_time(self.since))
+        if self.told_of and self.pointless_from:
+            return name_of(self.id, write_time(self.pointless_from))
+        return self.id
 
 
 class Date(Item):
@@ -172,6 +201,32 @@ class KnownCase(Document):
 
     def classified(self) -> CaseClassified:
         return CaseClassified.from_json(self.body)
+
+
+class Told(BaseModel):
+    """An event of a case as it stood on the bus, and when it happened."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    topic: str
+    at: datetime
+    body: bytes
+
+
+class CaseEvents(Document):
+    """The events of a case that rules may still have to be told of: of a service-bound duty once the service is known,
+    of a reminder once it is opened. `id` is the case id."""
+
+    collection: ClassVar[str] = "case_events"
+
+    client_id: str
+    service: str | None = None
+    """The service as it is known to the rules."""
+    referred: bool = False
+    """The client was referred: nothing of counselling is owed (W26)."""
+    told: tuple[Told, ...] = ()
+    gone: bool = False
+    """The client died, is incapable or was erased: the case opens nothing again."""
 
 
 class Resolved(BaseModel):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from services.scheduler.domain.agenda import Date, name_of
+from services.scheduler.domain.agenda import Date, Reminder, name_of
 from services.scheduler.domain.planning import Regime
 from shared.policy.counting import Period, add_period, local_day
 from shared.policy.model import CalendarRule
-from shared.policy.schedule import calendar_due_at, month_about
+from shared.policy.schedule import ahead_at, calendar_due_at, month_about
 
 
 def next_date(rule: CalendarRule, after: datetime, regime: Regime) -> Date:
@@ -31,3 +31,28 @@ def next_date(rule: CalendarRule, after: datetime, regime: Regime) -> Date:
                 next_at=due.at,
             )
     raise ValueError(f"the date {rule.name} does not come within two years: check every_months")
+
+
+def ahead(date: Date, regime: Regime) -> Reminder | None:
+    """What reminds the role of a date some days before; None where its rule asks for nothing."""
+    rule = regime.policy.calendar_rule(date.rule)
+    at = ahead_at(rule, date.due_at, regime.policy)
+    if at is None:
+        return None
+    return Reminder(
+        id=name_of("date-ahead", rule.name, date.month),
+        rule=rule.name,
+        clause=rule.clause,
+        subject=date.month,
+        what="date-ahead",
+        to=f"role:{rule.role}",
+        next_at=at,
+        pointless_from=date.due_at,
+    )
+
+
+def again(date: Date, regime: Regime) -> Date:
+    """The same coming of a date, by the calendar as it now is."""
+    rule = regime.policy.calendar_rule(date.rule)
+    due = calendar_due_at(rule, date.month, regime.calendar, regime.policy)
+    return date.model_copy(update={"due_at": due.at, "provisional": due.provisional, "next_at": due.at})

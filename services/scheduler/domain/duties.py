@@ -1,22 +1,36 @@
-"""Duties: opened by an event, fulfilled by another, late when the limit passes. In whatever order they come."""
+"""Duties: opened by an event, fulfilled by another, late when the limit passes. In whatever order they come.
+
+The facts about one subject are kept with the time at which they happened, and what has to be done follows from them
+as they then lie: an ending of the case cancels what was open before it, a later opening asks anew, and what repeats
+is open again with each fulfilment.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from services.scheduler.domain.agenda import Duty, name_of
+from services.scheduler.domain.agenda import CaseEvents, Duty, DutyFact, name_of
 from services.scheduler.domain.planning import Regime
 from shared.contracts.events import MilestoneReached
-from shared.contracts.types import EventData
+from shared.contracts.topics import TOPICS
+from shared.contracts.types import EventData, write_time
 from shared.policy.conditions import holds
 from shared.policy.counting import end_of_day, local_day
 from shared.policy.model import DutyRule, Trigger
-from shared.policy.schedule import duty_due
+from shared.policy.schedule import due_from, limit_start
 
 PAST = timedelta(milliseconds=1)
 """A limit belongs to the time that is given: what is done at the limit itself is not late."""
+
+_ORDER = {name: position for position, name in enumerate(TOPICS)}
+
+
+COUNSELLING = frozenset({"case-opened", "session-scheduled", "session-completed", "case-closed"})
+"""What opens the duties of counselling itself: a referred client is owed none (W26). What was found in a follow-up, or
+is owed for a service that was rendered, is handled all the same."""
 
 
 @dataclass(frozen=True)
@@ -40,59 +54,162 @@ def matches(trigger: Trigger | None, what: Happening) -> bool:
     return holds(trigger.when, what.data)
 
 
-def duty_id(rule: DutyRule, subject: str) -> str:
-    return name_of("duty", rule.name, subject)
+def is_for(rule: DutyRule, case: CaseEvents | None) -> bool:
+    """Whether a rule asks anything for a case: it may be for one service alone, or for clients who are not referred."""
+    if case and case.referred and rule.opened_by.event in COUNSELLING:
+        return False
+    return rule.service is None or (case is not None and case.service == rule.service)
+
+
+def duty_id(rule: DutyRule, subject: str, opened_at: datetime | None = None) -> str:
+    """The id of the first duty about a subject; `opened_at`: of a later one."""
+    return name_of("duty", rule.name, subject, *([write_time(opened_at)] if opened_at else []))
 
 
 def touched_by(what: Happening, regime: Regime) -> Iterable[tuple[DutyRule, str]]:
-    """The rules that a happening opens, fulfils or cancels a duty of, each with the duty's subject."""
+    """The rules that a happening says something to, each with the duty's subject."""
     for rule in regime.duties.get(what.topic, ()):
-        if any(matches(trigger, what) for trigger in (rule.opened_by, rule.fulfilled_by, rule.cancelled_by)):
+        if any(_facts(rule, what)):
             subject = rule.subject_of(what.topic, what.data)
             if subject:
                 yield rule, subject
 
 
-def after(duty: Duty | None, rule: DutyRule, subject: str, what: Happening, regime: Regime) -> Duty:
-    """The duty with what happened in it. Of several openings or fulfilments the earliest counts."""
-    duty = duty or Duty(
-        id=duty_id(rule, subject), rule=rule.name, clause=rule.clause, subject=subject, role=rule.role
+def facts(rule: DutyRule, what: Happening) -> tuple[DutyFact, ...]:
+    """What a happening says to a rule."""
+    return tuple(_facts(rule, what))
+
+
+def _facts(rule: DutyRule, what: Happening) -> Iterable[DutyFact]:
+    if matches(rule.opened_by, what):
+        start = limit_start(rule, what.at, what.data)
+        yield DutyFact(kind="opened", at=what.at, topic=what.topic, start=start)
+    if matches(rule.fulfilled_by, what):
+        yield DutyFact(kind="fulfilled", at=what.at, topic=what.topic)
+    for ending in rule.cancelled_by:
+        if matches(ending, what):
+            undoable = ending.undone_by is not None
+            yield DutyFact(kind="cancelled", at=what.at, topic=what.topic, undoable=undoable)
+        if matches(ending.undone_by, what):
+            yield DutyFact(kind="resumed", at=what.at, topic=what.topic)
+
+
+def cancellation(at: datetime) -> DutyFact:
+    """The end of everything that was open: the client is gone, or the follow-up is not conducted."""
+    return DutyFact(kind="cancelled", at=at, topic="")
+
+
+def together(known: Iterable[DutyFact], more: Iterable[DutyFact]) -> tuple[DutyFact, ...]:
+    """Facts each once, in the order in which they happened; at one instant in the order of the topics."""
+    return tuple(
+        sorted({*known, *more}, key=lambda one: (one.at, _ORDER.get(one.topic, len(_ORDER)), one.kind))
     )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One time that the duty has, or had, to be done."""
+
+    opened_at: datetime
+    start: datetime
+    """From when, or back from when, the limit counts."""
+    fulfilled_at: datetime | None = None
+    cancelled_at: datetime | None = None
+
+
+def runs(rule: DutyRule, told: Iterable[DutyFact]) -> list[Run]:
+    """How often the duty has to be done, by the facts in the order in which they happened.
+
+    Between two cancellations it opens once, however often its opening is told, and is fulfilled by the first
+    fulfilment, also by one before the opening. What repeats opens again with each fulfilment.
+    """
+    found: list[Run] = []
+    run: Run | None = None
+    ahead: datetime | None = None  # done before it was opened
+    resumable = False
+    for fact in told:
+        if run is None:
+            if fact.kind == "opened":
+                run = Run(fact.at, fact.start or fact.at, None if rule.repeats else ahead)
+            elif fact.kind == "resumed" and resumable:
+                run = Run(fact.at, fact.at)
+            elif fact.kind == "fulfilled":
+                ahead = ahead or fact.at
+            elif fact.kind == "cancelled":
+                # An ending of what had ended already changes nothing: a session after it resumes nothing then.
+                resumable, ahead = resumable and fact.undoable, None
+        elif fact.kind == "opened" and rule.limit.before and fact.start:
+            run = replace(run, start=fact.start)  # what the limit counts back from has moved
+        elif fact.kind == "fulfilled" and run.fulfilled_at is None:
+            run = replace(run, fulfilled_at=fact.at)
+            if rule.repeats:  # W13: the next one counts from the fulfilment
+                found.append(run)
+                run = Run(fact.at, fact.at)
+        elif fact.kind == "cancelled":
+            found.append(run if run.fulfilled_at else replace(run, cancelled_at=fact.at))
+            run, ahead, resumable = None, None, fact.undoable
+    return [*found, run] if run else found
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A duty as it now stands, and what has to be told of it, each with the time at which it came about."""
+
+    duty: Duty
+    fresh: Sequence[tuple[str, datetime]] = ()
+
+
+def settle(
+    rule: DutyRule, subject: str, keeper: Duty, held: Mapping[str, Duty], regime: Regime, now: datetime
+) -> list[Settled]:
+    """The duties that follow from the facts that `keeper` has, of those `held` before; only what changes."""
+    left = {**held, keeper.id: keeper}
+    settled: list[Settled] = []
+    for number, run in enumerate(runs(rule, keeper.facts) if keeper.stands else ()):
+        key = duty_id(rule, subject, run.opened_at if number else None)
+        while key in held and held[key].withdrawn:
+            key = name_of("duty", key, "again")
+        duty = left.pop(key, None) or _new(rule, subject, keeper, key)
+        settled.append(_news(_as_run(duty, run, rule, regime), rule, regime))
+    settled += [_left_over(duty, keeper.stands, now) for duty in left.values()]
+    return [one for one in settled if one.fresh or one.duty != held.get(one.duty.id)]
+
+
+def keeper_of(rule: DutyRule, subject: str, held: Mapping[str, Duty]) -> Duty:
+    """The duty that keeps the facts about a subject."""
+    key = duty_id(rule, subject)
+    return held.get(key) or Duty(id=key, rule=rule.name, clause=rule.clause, subject=subject, role=rule.role)
+
+
+def _new(rule: DutyRule, subject: str, keeper: Duty, key: str) -> Duty:
+    about: dict[str, Any] = {"case_id": keeper.case_id, "client_id": keeper.client_id}
+    return Duty(id=key, rule=rule.name, clause=rule.clause, subject=subject, role=rule.role, **about)
+
+
+def _as_run(duty: Duty, run: Run, rule: DutyRule, regime: Regime) -> Duty:
     update: dict[str, object] = {
-        "case_id": duty.case_id or getattr(what.data, "case_id", None),
-        "client_id": duty.client_id or getattr(what.data, "client_id", None),
+        "opened_at": run.opened_at,
+        "fulfilled_at": run.fulfilled_at,
+        "cancelled_at": run.cancelled_at,
     }
-    if matches(rule.opened_by, what) and (duty.opened_at is None or what.at < duty.opened_at):
-        due = duty_due(rule, what.at, what.data, regime.calendar, regime.policy)
-        update |= {"opened_at": what.at, "due_at": due.at, "provisional": due.provisional}
-    if matches(rule.fulfilled_by, what) and (duty.fulfilled_at is None or what.at < duty.fulfilled_at):
-        update["fulfilled_at"] = what.at
-    if matches(rule.cancelled_by, what) and duty.cancelled_at is None:
-        update["cancelled_at"] = what.at
+    over = {"late", "fulfilled", "cancelled"} & set(duty.published)
+    if not over or duty.opened_at != run.opened_at:
+        due = due_from(rule, run.start, regime.calendar, regime.policy)
+        update |= {"due_at": due.at, "provisional": due.provisional}
+        update["warned"] = duty.warned and duty.due_at == due.at  # what moved is warned of anew
     return duty.model_copy(update=update)
 
 
-def cancelled(duty: Duty, at: datetime) -> Duty:
-    return duty.model_copy(update={"cancelled_at": duty.cancelled_at or at})
+def _left_over(duty: Duty, stands: bool, now: datetime) -> Settled:
+    """A duty that the facts do not ask for (any more)."""
+    if not duty.open:
+        return Settled(duty)
+    told = {"cancelled_at": now, "withdrawn": not stands, "published": (*duty.published, "cancelled")}
+    return Settled(duty.model_copy(update={**told, "next_at": None}), [("cancelled", now)])
 
 
-COUNSELLING = frozenset({"case-opened", "session-scheduled", "session-completed", "case-closed"})
-"""What opens the duties of counselling itself: a referred client gets none (W26). What was found in a follow-up, or is
-owed for a service that was rendered, is handled all the same."""
-
-
-def referral(duty: Duty, rule: DutyRule, at: datetime | None) -> Duty:
-    """The duty of a case that was referred at that time; None: it is not. Admitted later, the duty opens again."""
-    if rule.opened_by.event not in COUNSELLING or (duty.referred_at is None) == (at is None):
-        return duty
-    told = duty.published
-    if at is None and duty.cancelled_at is None:
-        told = tuple(change for change in told if change not in ("opened", "cancelled"))
-    return duty.model_copy(update={"referred_at": at, "published": told})
-
-
-def news(duty: Duty, rule: DutyRule, regime: Regime) -> tuple[Duty, list[tuple[str, datetime]]]:
-    """What has to be told of a duty that nobody knows yet, each with the time at which it came about."""
+def _news(duty: Duty, rule: DutyRule, regime: Regime) -> Settled:
+    """What has to be told of a duty that nobody knows yet."""
     told = list(duty.published)
     fresh: list[tuple[str, datetime]] = []
 
@@ -101,19 +218,23 @@ def news(duty: Duty, rule: DutyRule, regime: Regime) -> tuple[Duty, list[tuple[s
             told.append(change)
             fresh.append((change, at))
 
-    if duty.opened_at and duty.due_at:
-        cancelled_at = duty.cancelled_at or duty.referred_at
-        ended = duty.fulfilled_at or cancelled_at
-        if ended is None or duty.fulfilled_at or "opened" in told:
-            tell("opened", duty.opened_at)
-        if duty.fulfilled_at and "cancelled" not in told:
-            if duty.fulfilled_at > late_from(duty, regime):
-                tell("late", late_from(duty, regime))
-            tell("fulfilled", duty.fulfilled_at)
-        elif cancelled_at and "opened" in told and "fulfilled" not in told:
-            tell("cancelled", cancelled_at)
+    assert duty.opened_at
+    tell("opened", duty.opened_at)
+    end = duty.fulfilled_at or duty.cancelled_at
+    if end and end > late_from(duty, regime) and not {"fulfilled", "cancelled"} & set(told):
+        tell("late", late_from(duty, regime))
+    if duty.fulfilled_at:
+        tell("fulfilled", duty.fulfilled_at)  # also of what was told to be cancelled before this was heard of
+    elif duty.cancelled_at and "fulfilled" not in told:
+        tell("cancelled", duty.cancelled_at)
     updated = duty.model_copy(update={"published": tuple(told)})
-    return updated.model_copy(update={"next_at": _next_at(updated, rule, regime)}), fresh
+    return Settled(updated.model_copy(update={"next_at": _next_at(updated, rule, regime)}), fresh)
+
+
+def warned(duty: Duty, rule: DutyRule, regime: Regime) -> Duty:
+    """The duty once its role was warned."""
+    told = duty.model_copy(update={"warned": True})
+    return told.model_copy(update={"next_at": _next_at(told, rule, regime)})
 
 
 def late_from(duty: Duty, regime: Regime) -> datetime:

@@ -20,6 +20,9 @@ from shared.policy.model import DutyRule, FollowUpRule, Policy, ReminderRule, Sw
 from shared.policy.schedule import Scheduled, schedule, work_begins
 from shared.policy.workdays import WorkCalendar
 
+CALENDAR_KNOWN = "calendar-known"
+"""Why a follow-up moves whose year got its notice."""
+
 
 @dataclass(frozen=True)
 class Regime:
@@ -30,27 +33,41 @@ class Regime:
 
     @cached_property
     def duties(self) -> Mapping[str, Sequence[DutyRule]]:
-        """Topic to the duty rules that an event on it may open, fulfil or cancel."""
-        # The service-bound duties of workplace adaptation and the repeating ones are not carried out yet.
+        """Topic to the duty rules that an event on it may open, fulfil, cancel or resume."""
         return _by_topic(
-            (rule, (rule.opened_by, rule.fulfilled_by, rule.cancelled_by))
-            for rule in self.policy.duties
-            if not (rule.service or rule.repeats)
+            (rule, (rule.opened_by, rule.fulfilled_by, *_endings(rule))) for rule in self.policy.duties
         )
+
+    @cached_property
+    def duty_rules(self) -> Mapping[str, DutyRule]:
+        """The duty rules by name."""
+        return {rule.name: rule for rule in self.policy.duties}
+
+    @cached_property
+    def asks_for_services(self) -> frozenset[str]:
+        """The topics to which service-bound duties listen."""
+        return frozenset(topic for topic, rules in self.duties.items() if any(rule.service for rule in rules))
 
     @cached_property
     def reminders(self) -> Mapping[str, Sequence[ReminderRule]]:
         """Topic to the reminder rules that an event on it may start or cancel."""
-        return _by_topic((rule, (rule.opened_by, rule.cancelled_by)) for rule in self.policy.reminders)
+        return _by_topic((rule, (rule.opened_by, *rule.cancelled_by)) for rule in self.policy.reminders)
+
+
+def _endings(rule: DutyRule) -> Iterable[Trigger]:
+    for ending in rule.cancelled_by:
+        yield ending
+        if ending.undone_by:
+            yield ending.undone_by
 
 
 R = TypeVar("R")
 
 
-def _by_topic(rules: Iterable[tuple[R, Iterable[Trigger | None]]]) -> Mapping[str, Sequence[R]]:
+def _by_topic(rules: Iterable[tuple[R, Iterable[Trigger]]]) -> Mapping[str, Sequence[R]]:
     found: defaultdict[str, list[R]] = defaultdict(list)
     for rule, triggers in rules:
-        for topic in sorted({trigger.event for trigger in triggers if trigger}):
+        for topic in sorted({trigger.event for trigger in triggers}):
             found[topic].append(rule)
     return {**found}
 
@@ -233,3 +250,16 @@ def _planned(owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, 
         fired=held.fired if held else 0,
         planned_at=now,
     )
+
+
+def when_calendar_is_known(held: FollowUp, regime: Regime, now: datetime) -> Change | None:
+    """A provisional follow-up that still lies ahead, computed again (collision 8); None where nothing changes."""
+    if not (held.provisional and held.pending and held.scheduled_for > now):
+        return None
+    try:
+        rule = regime.policy.follow_up(held.rule, held.step)
+    except KeyError:
+        return None  # the policy has no such rule any more: the next word on the case says what it asks for instead
+    want = Wanted(rule, held.owner, held.anchor, schedule(rule, held.anchor, regime.calendar, regime.policy))
+    owner = Owner(str(held.client_id), held.case_id, held.case_class, CALENDAR_KNOWN)
+    return _toward(owner, want, held, regime, now)

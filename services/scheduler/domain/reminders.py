@@ -41,11 +41,35 @@ def opened_by(what: Happening, regime: Regime) -> Iterable[tuple[ReminderRule, s
 
 def cancelled_by(what: Happening, regime: Regime) -> Iterable[str]:
     """The ids of the reminders that a happening makes pointless."""
+    for rule in _cancelling(what, regime):
+        subject = rule.subject_of(what.topic, what.data)
+        if subject:
+            yield reminder_id(rule, subject)
+
+
+def cases_ended_by(what: Happening, regime: Regime) -> set[str]:
+    """The case of which a happening makes reminders pointless without naming each: a closing names no session."""
+    case_id = getattr(what.data, "case_id", None)
+    of_the_case = any(rule.subject_of(what.topic, what.data) is None for rule in _cancelling(what, regime))
+    return {case_id} if case_id and of_the_case else set()
+
+
+def ends(rule_name: str, what: Happening, regime: Regime) -> bool:
+    """Whether a happening makes all reminders of a rule about its case pointless."""
+    return any(
+        rule.name == rule_name and rule.subject_of(what.topic, what.data) is None
+        for rule in _cancelling(what, regime)
+    )
+
+
+def cancels(what: Happening, regime: Regime) -> bool:
+    return any(_cancelling(what, regime))
+
+
+def _cancelling(what: Happening, regime: Regime) -> Iterable[ReminderRule]:
     for rule in regime.reminders.get(what.topic, ()):
-        if matches(rule.cancelled_by, what):
-            subject = rule.subject_of(what.topic, what.data)
-            if subject:
-                yield reminder_id(rule, subject)
+        if any(matches(ending, what) for ending in rule.cancelled_by):
+            yield rule
 
 
 def remind(
@@ -53,13 +77,13 @@ def remind(
 ) -> Reminder | None:
     """The reminder, at its time or at once where less is left; None when there was nothing left to remind of.
 
-    Who was told already is not told again when the thing moves; what moves into the past is not told at all. Of a
-    silence the counsellor is told once, and again only after the client was seen since.
+    Who was told of a time is told again only of another one; what moves into the past is not told at all. Of a silence
+    the counsellor is told once, and again only after the client was seen since.
     """
     instant = _counted_from(rule, what.data)
     if instant is None:
         return None
-    if held and held.state == "sent" and (held.since is None or instant <= held.since):
+    if held and held.state == "sent" and not _is_new(held, rule, instant):
         return None
     if instant <= now and rule.before:
         return held.model_copy(update={"state": "cancelled", "next_at": None}) if held else None
@@ -78,11 +102,20 @@ def remind(
         what=rule.what,
         to=f"staff:{person}" if person else rule.to,
         next_at=max(at, now),
+        said_at=what.at,
         pointless_from=instant if rule.before else None,
         since=instant if rule.field == LAST_SEEN else None,
+        told_of=held.told_of if held else None,
         fired=held.fired if held else 0,
     )
     return None if reminder == held else reminder
+
+
+def _is_new(held: Reminder, rule: ReminderRule, instant: datetime) -> bool:
+    """Whether a reminder that went out has something new to tell."""
+    if held.since:
+        return instant > held.since
+    return bool(rule.before) and held.told_of != instant
 
 
 def _counted_from(rule: ReminderRule, data: EventData) -> datetime | None:

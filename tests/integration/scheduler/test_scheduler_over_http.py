@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.builders import at, case_closed, case_opened
+from tests.builders import at, case_closed, case_opened, client_erased, milestone_reached, session_completed
 from tests.conftest import Start
 
 
@@ -86,3 +86,62 @@ async def test_a_milestone_fulfils_its_duty_and_reporting_it_twice_is_harmless(s
     assert bare.status_code == 422
     assert named.status_code == 422
     assert "张三" not in named.text
+
+
+async def test_what_a_date_asks_for_may_be_done_ahead_of_it(stack: Start) -> None:
+    """F15: passed on on the 3rd, nothing remains to be done on the 5th."""
+    async with stack("scheduler", start="2026-03-02 18:00") as system:
+        await system.publish(
+            milestone_reached(
+                milestone="classification-passed-on", subject="2026-02", reached_at="2026-03-03 11:00"
+            )
+        )
+        await system.until(at("2026-03-06 10:00"))
+        told = [
+            event.data.change  # type: ignore[attr-defined]
+            for event in await system.events("duty-changed")
+            if event.data.rule == "classification-passed-on"  # type: ignore[attr-defined]
+        ]
+        async with system.client("scheduler", "operations") as client:
+            late = (await client.get("/v1/duties?subject=2026-02&state=late")).json()["items"]
+
+    assert told == ["opened", "fulfilled"]
+    assert [duty["rule"] for duty in late] == ["report-out"]  # reporting does not run here
+
+
+async def test_a_duty_of_one_service_waits_for_the_service_and_follows_it(stack: Start) -> None:
+    """The session is heard of before the opening; then the opening is corrected."""
+    async with stack("intake", "scheduler", start="2026-03-10 12:00") as system:
+
+        async def states() -> list[tuple[str, str]]:
+            async with system.client("scheduler", "counsellor") as client:
+                items = (await client.get("/v1/duties?case_id=case-1")).json()["items"]
+            return sorted((item["rule"], item["state"]) for item in items)
+
+        await system.publish(session_completed(ended_at="2026-03-10 11:00"))
+        assert await states() == []
+        await system.publish(case_opened(opened_at="2026-03-10 09:00", service="workplace-adaptation"))
+        assert await states() == [
+            ("assessment-2wd", "open"),
+            ("progress-3wd", "open"),
+            ("session-record-2h", "open"),
+        ]
+        await system.publish(
+            milestone_reached(milestone="progress-fed-back", subject="case-1", reached_at="2026-03-10 12:00")
+        )
+        await system.publish(
+            case_opened(opened_at="2026-03-10 09:00", service="stress", time="2026-03-10 10:00")
+        )
+        corrected = await states()
+        await system.publish(client_erased(requested_at="2026-03-10 12:00"))
+        erased = await states()
+        kept = await system.db("scheduler").get_collection("case_events").find().to_list(None)
+
+    assert corrected == [
+        ("assessment-2wd", "cancelled"),
+        ("progress-3wd", "cancelled"),
+        ("progress-3wd", "fulfilled"),
+        ("session-record-2h", "cancelled"),
+    ]
+    assert erased == []
+    assert "case-1" not in str(kept)

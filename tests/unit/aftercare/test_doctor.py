@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aftercare.doctor import check_calendar, check_secrets, check_skew, judge
+from aftercare.doctor import check_calendar, check_secrets, check_skew, judge, judge_provisional
 from shared.policy.workdays import WorkCalendar, load_calendar
 from shared.settings import Settings
 
@@ -76,3 +76,15 @@ def test_a_service_may_be_ready_without_what_it_can_do_without() -> None:
     assert judge("crisis", {"pager": True}, {"bus": False, "database": True}).level == "warn"
     assert judge("crisis", {"pager": True}, {"bus": False}).what == "crisis is ready without: bus"
     assert judge("intake", {"stores": False}, {"bus": False}).level == "fail"
+
+
+def test_provisional_dates_are_counted_by_year_with_what_to_do() -> None:
+    calendar = WorkCalendar(known_years=[2030, 2031])
+    known, at_its_end, unknown = judge_provisional({2032: 7, 2030: 3, 2031: 2}, calendar)
+
+    assert (known.level, known.what[:15]) == ("warn", "3 dates in 2030")
+    assert "restart the scheduler" in known.advice
+    assert (at_its_end.level, at_its_end.what[:15]) == ("ok", "2 dates in 2031")  # it may need days of 2032
+    assert (unknown.level, unknown.what[:15]) == ("ok", "7 dates in 2032")
+    assert "workdays.yaml" in unknown.advice
+    assert [finding.what for finding in judge_provisional({}, calendar)] == ["no planned date is provisional"]

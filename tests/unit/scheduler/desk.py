@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from services.scheduler.domain.agenda import Date, Duty, FollowUp, Reminder
+from services.scheduler.domain.dates import ahead, next_date
+from services.scheduler.domain.planning import Regime
 from services.scheduler.reactions import Decision
 from shared.contracts.envelope import Event
 from shared.contracts.events import CaseClassified, DutyChanged
@@ -15,8 +17,9 @@ from tests.reference.fold import REGIME
 
 
 class Desk:
-    def __init__(self, now: When = "2026-03-02 09:00") -> None:
+    def __init__(self, now: When = "2026-03-02 09:00", regime: Regime = REGIME) -> None:
         self.now = at(now)
+        self.regime = regime
         self.view = View()
         self.published: list[Event] = []
         self._count = 0
@@ -46,6 +49,22 @@ class Desk:
             self._take()
         raise AssertionError("timers fire without end")
 
+    def expects(self, rule: str, after: When | None = None) -> Desk:
+        """A date of the regime stands on the agenda."""
+        calendar_rule = self.regime.policy.calendar_rule(rule)
+        date = next_date(calendar_rule, at(after) if after else self.now, self.regime)
+        reminder = ahead(date, self.regime)
+        self.view.apply(Changes(puts=[date, *([reminder] if reminder else [])]))
+        return self
+
+    def calendar_known(self, regime: Regime) -> Desk:
+        """The scheduler starts again with another calendar or policy."""
+        self.regime = regime
+        for item in self.items():
+            self._decide(f"calendar {item.id}").calendar_known(item)
+            self._take()
+        return self
+
     def items(self) -> list[FollowUp | Duty | Reminder | Date]:
         return [
             *self.view.all(FollowUp), *self.view.all(Duty), *self.view.all(Reminder), *self.view.all(Date)
@@ -74,7 +93,7 @@ class Desk:
         return [data.at for data in self.told("reminder-due") if data.what == what]
 
     def _decide(self, cause: str, now: datetime | None = None) -> Decision:
-        self._decision = Decision(self.view, REGIME, cause, now or self.now)
+        self._decision = Decision(self.view, self.regime, cause, now or self.now)
         return self._decision
 
     def _take(self) -> Desk:

@@ -9,6 +9,7 @@ from services.scheduler.reactions import Decision
 from shared.mongo.documents import View
 from tests.builders import at
 from tests.reference.fold import REGIME
+from tests.unit.scheduler.desk import Desk, milestone
 
 NEXT = [
     # rule, after, due, month that the work is about
@@ -103,10 +104,111 @@ def test_a_date_opens_the_duties_that_hang_on_it() -> None:
         for event in decision.changes().events
         if event.topic == "duty-changed"
     }
-    assert opened == {("plan-detailed", "2026-04"), ("plan-approved", "2026-04")}
+    assert opened == {("plan-ready", "2026-04"), ("plan-detailed", "2026-04"), ("plan-approved", "2026-04")}
 
 
 def test_a_date_in_a_year_without_notice_is_provisional() -> None:
     date = next_date(REGIME.policy.calendar_rule("report-5th"), at("2027-12-31 10:00"), REGIME)
 
     assert date.provisional
+
+
+EACH_DATE = [
+    # date, the duty that it opens, its role, due on, about
+    ("classification-5th", "classification-passed-on", "psychology", "2026-03-05", "2026-02"),
+    ("plan-28th", "plan-ready", "psychology", "2026-03-27", "2026-04"),
+    ("records-sampled", "records-checked", "psychology", "2026-03-10", "2026-02"),
+    ("recordings-sampled", "recordings-checked", "psychology", "2026-03-10", "2026-02"),
+    ("templates-quarterly", "templates-reviewed", "psychology", "2026-03-20", "2026-03"),
+    ("training-monthly", "training-held", "human-resources", "2026-03-25", "2026-03"),
+    ("maintenance-monthly", "maintenance-done", "it", "2026-03-13", "2026-03"),
+    ("review-quarterly", "review-held", "expert-group-head", "2026-03-25", "2026-03"),
+    ("supervision-first", "first-supervision-held", "expert-group-head", "2026-03-12", "2026-03"),
+    ("supervision-second", "second-supervision-held", "expert-group-head", "2026-03-26", "2026-03"),
+    ("demand-quarterly", "demand-reported", "customer-service", "2026-04-10", "2026-03"),
+    ("training-half-yearly", "half-year-training-held", "expert-group-head", "2026-06-18", "2026-06"),
+]
+
+
+@pytest.mark.parametrize(("date", "duty", "role", "day", "month"), EACH_DATE)
+def test_each_date_asks_its_role_to_do_it_that_day(
+    date: str, duty: str, role: str, day: str, month: str
+) -> None:
+    desk = Desk("2026-03-01 09:00").expects(date).until(f"{day} 12:00")
+
+    opened = desk.duty(duty)
+    assert (opened.role, opened.subject, opened.due_at) == (role, month, at(f"{day} 23:59:59"))
+    assert desk.duties(duty) == [("opened", at(f"{day} 10:00"))]
+    assert [(due.rule, due.month, due.due_at) for due in desk.told("calendar-due")] == [
+        (date, month, at(f"{day} 10:00"))
+    ]
+
+    absent = Desk("2026-03-01 09:00").expects(date).until(f"{day} 23:59:59.500")
+    escalate_to = REGIME.policy.duty(duty).escalate_to
+    assert absent.duties(duty)[1:] == [("late", at(f"{day} 23:59:59"))]
+    assert absent.escalations(duty) == [("late", escalate_to, at(f"{day} 23:59:59"))]
+
+    name = REGIME.policy.duty(duty).fulfilled_by.milestone
+    assert name
+    desk.hears_of("milestone-reached", f"{day} 17:00", **milestone(name, f"{day} 17:00", month))
+    desk.until(f"{day} 23:59:59.500")
+    assert desk.duties(duty)[1:] == [("fulfilled", at(f"{day} 17:00"))]
+
+
+def test_every_date_opens_something() -> None:
+    """By rows alone: no date comes and goes without anybody having to do something."""
+    opened = {
+        rule.opened_by.when.equals["rule"]
+        for rule in REGIME.policy.duties
+        if rule.opened_by.event == "calendar-due" and rule.opened_by.when and rule.opened_by.when.equals
+    }
+    assert opened == {rule.name for rule in REGIME.policy.calendar}
+
+
+def test_f64_the_report_itself_fulfils_its_duty() -> None:
+    desk = Desk("2026-03-01 09:00").expects("report-5th").until("2026-03-05 10:00")
+    assert desk.duty("report-out").due_at == at("2026-03-05 23:59:59")
+    for report in ("something-else", "follow-up-analysis"):
+        desk.hears_of(
+            "report-published",
+            "2026-03-05 10:01",
+            month="2026-02",
+            report=report,
+            published_at=at("2026-03-05 10:01"),
+            figures={},
+        )
+        fulfilled = [change for change, _ in desk.duties("report-out")] == ["opened", "fulfilled"]
+        assert fulfilled is (report == "follow-up-analysis")
+
+
+def test_w11_the_two_supervisions_of_a_month_are_two_duties() -> None:
+    desk = Desk("2026-03-01 09:00").expects("supervision-first").expects("supervision-second")
+    desk.until("2026-03-12 12:00")
+    held = milestone("first-supervision-held", "2026-03-12 16:00", "2026-03")
+    desk.hears_of("milestone-reached", "2026-03-12 16:00", **held).until("2026-03-27")
+
+    assert [change for change, _ in desk.duties("first-supervision-held")] == ["opened", "fulfilled"]
+    assert [change for change, _ in desk.duties("second-supervision-held")] == ["opened", "late"]
+
+
+def test_who_has_to_prepare_is_reminded_days_ahead_once_for_each_month() -> None:
+    desk = Desk("2026-03-01 09:00").expects("plan-28th").until("2026-04-30")
+
+    told = [data for data in desk.told("reminder-due") if data.what == "date-ahead"]
+    assert [(data.to, data.subject, data.clause, data.at) for data in told] == [
+        ("role:psychology", "2026-04", "F44", at("2026-03-22 10:00")),  # the plan is due on Friday 27
+        ("role:psychology", "2026-05", "F44", at("2026-04-23 10:00")),
+    ]
+    assert len({data.reminder_id for data in told}) == 2
+    assert [data.due_at for data in desk.told("calendar-due")] == [
+        at("2026-03-27 10:00"),
+        at("2026-04-28 10:00"),
+    ]
+
+
+def test_the_rows_say_how_many_hours_they_ask_for() -> None:
+    calendar = REGIME.policy.calendar_rule
+    assert "2 class hours" in str(calendar("training-monthly").note)  # F31
+    assert "90 minutes" in str(calendar("supervision-first").note)  # W11
+    assert "90 minutes" in str(calendar("supervision-second").note)
+    assert "16 class hours" in str(calendar("training-half-yearly").note)  # W20

@@ -9,7 +9,15 @@ import pytest
 from services.scheduler.domain import reminders
 from services.scheduler.domain.duties import Happening
 from services.scheduler.domain.planning import Regime
-from tests.builders import Timeline, at, case_closed, client_dropped, client_status_changed, session_scheduled
+from tests.builders import (
+    Timeline,
+    at,
+    case_closed,
+    case_opened,
+    client_dropped,
+    client_status_changed,
+    session_scheduled,
+)
 from tests.reference.fold import REGIME, Fold, folded
 from tests.unit.scheduler.desk import Desk, classified, recorded
 
@@ -142,7 +150,8 @@ def test_a_session_that_moves_is_reminded_of_at_its_new_time() -> None:
 
 
 def test_a_session_that_moves_into_the_past_is_not_reminded_of_at_its_old_time() -> None:
-    desk = Desk("2026-03-08 10:00").hears(session_scheduled(starts_at="2026-03-12 10:00"))
+    desk = Desk("2026-03-08 10:00")
+    desk.hears(session_scheduled(starts_at="2026-03-12 10:00", time="2026-03-08 10:00"))
     desk.hears(session_scheduled(starts_at="2026-03-09 10:00", time="2026-03-09 12:00"))
     desk.until("2026-03-13")
 
@@ -314,3 +323,107 @@ def test_zero_days_ask_nobody() -> None:
     assert [rule.name for rule, _ in reminders.opened_by(what, REGIME)] == ["silent-client"]
     assert list(reminders.opened_by(what, off)) == []
     assert REGIME.policy.reminder("silent-client").after == REGIME.policy.switches.silent_after
+
+
+def session_reminders(desk: Desk) -> list[Any]:
+    return [data for data in desk.told("reminder-due") if data.what == "session-reminder"]
+
+
+def test_a_session_that_moves_after_it_was_reminded_of_is_reminded_of_again() -> None:
+    desk = Desk("2026-03-08 10:00")
+    desk.hears(session_scheduled(starts_at="2026-03-09 10:00", time="2026-03-08 10:00"))
+    desk.until("2026-03-09 09:52")
+    desk.hears(session_scheduled(starts_at="2026-03-12 14:00", time="2026-03-09 09:55"))
+    desk.hears(session_scheduled(starts_at="2026-03-12 14:00", time="2026-03-09 09:56"))
+    desk.until("2026-03-13")
+
+    assert desk.reminders("session-reminder") == [at("2026-03-09 09:50"), at("2026-03-12 13:50")]
+    assert len({data.reminder_id for data in session_reminders(desk)}) == 2
+
+
+def test_of_two_words_on_a_session_the_later_holds_whichever_comes_first() -> None:
+    words = [
+        session_scheduled(starts_at="2026-03-09 10:00", time="2026-03-07 10:00"),
+        session_scheduled(starts_at="2026-03-12 14:00", time="2026-03-08 10:00"),
+    ]
+    for told in (words, words[::-1]):
+        desk = Desk("2026-03-08 12:00")
+        for word in told:
+            desk.hears(word)
+        desk.until("2026-03-13")
+        assert desk.reminders("session-reminder") == [at("2026-03-12 13:50")]
+
+
+def test_with_less_than_ten_minutes_left_it_is_said_at_once_and_after_the_start_not_at_all() -> None:
+    desk = Desk("2026-03-09 09:55")
+    desk.hears(session_scheduled(starts_at="2026-03-09 10:00", time="2026-03-09 09:55")).until("2026-03-10")
+    assert desk.reminders("session-reminder") == [at("2026-03-09 09:55")]
+
+    desk = Desk("2026-03-09 10:00")
+    desk.hears(session_scheduled(starts_at="2026-03-09 10:00", time="2026-03-09 09:55")).until("2026-03-10")
+    assert desk.reminders("session-reminder") == []
+
+
+def test_of_the_sessions_of_a_case_that_is_over_nobody_is_reminded() -> None:
+    ends = (case_closed(closed_at="2026-03-09 12:00"), client_dropped(dropped_at="2026-03-09 12:00"))
+    planned = [
+        session_scheduled(session_no=number, starts_at=f"2026-03-{day} 10:00", time="2026-03-08 10:00")
+        for number, day in ((1, 10), (2, 17))
+    ]
+    for end in ends:
+        for told in ([*planned, end], [end, *planned]):  # the ending may overtake what was planned before it
+            desk = Desk("2026-03-09 12:00")
+            for one in told:
+                desk.hears(one)
+            desk.until("2026-03-20")
+            assert desk.reminders("session-reminder") == []
+
+        desk = Desk("2026-03-08 10:00").hears(end)
+        later = session_scheduled(session_no=3, starts_at="2026-03-20 10:00", time="2026-03-10 10:00")
+        desk.hears(later).until("2026-03-21")
+        assert desk.reminders("session-reminder") == [at("2026-03-20 09:50")]  # agreed upon after the ending
+
+
+def test_a_session_at_midnight_is_reminded_of_on_the_day_before() -> None:
+    desk = Desk("2028-02-29 10:00")
+    desk.hears(session_scheduled(starts_at="2028-03-01 00:00", time="2028-02-29 10:00")).until("2028-03-02")
+
+    assert desk.reminders("session-reminder") == [at("2028-02-29 23:50")]
+
+
+def test_the_follow_up_that_takes_the_place_of_an_announced_one_is_announced_too() -> None:
+    desk = closed_case().until("2026-03-16 08:00")
+    assert desk.reminders("follow-up-notice") == [at("2026-03-15 10:00")]
+    body = classified(revision=2, closed_at=at("2026-03-05 09:00"))
+    desk.hears_of("case-classified", "2026-03-16 09:00", **body)
+    desk.until("2026-04-30")
+
+    # F50. Another closing is another follow-up: the first is cancelled, the second on Friday 20 March.
+    assert desk.reminders("follow-up-notice") == [at("2026-03-15 10:00"), at("2026-03-18 10:00")]
+    assert (
+        len({data.reminder_id for data in desk.told("reminder-due") if data.what == "follow-up-notice"}) == 2
+    )
+
+
+def test_the_sixtieth_day_after_a_closing_late_at_night_counts_in_shanghai() -> None:
+    """A16, over the leap day of 2028: 23:59 on 31 December and 00:00 on 1 January are two days."""
+    for closed, care in (("2027-12-31 23:59", "2028-02-29 10:00"), ("2028-01-01 00:00", "2028-03-01 10:00")):
+        desk = Desk(closed).hears(case_closed(closed_at=closed)).until("2028-04-01")
+        assert desk.reminders("care-message") == [at(care)]
+
+
+def test_a_case_that_goes_on_gets_no_care_for_its_former_end() -> None:
+    again = case_opened(opened_at="2026-03-20 10:00")
+    closing = case_closed(closed_at="2026-03-02 10:00")
+    for told in ([closing, again], [again, closing]):
+        desk = Desk("2026-03-20 10:00")
+        for one in told:
+            desk.hears(one)
+        desk.until("2026-12-31")
+        assert desk.reminders("care-message") == []
+
+    desk = Desk("2026-03-20 10:00").hears(case_opened(opened_at="2026-02-02 10:00")).hears(closing)
+    assert desk.until("2026-12-31").reminders("care-message") == [
+        at("2026-05-01 10:00"),
+        at("2026-09-28 10:00"),
+    ]
