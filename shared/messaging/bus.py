@@ -199,20 +199,6 @@ async def commit(message: KafkaMessage, ends: Mapping[tuple[str, int], int]) -> 
         log.warning("offsets could not be committed", error=type(error).__name__)
 
 
-def rewind(message: KafkaMessage, starts: Mapping[tuple[str, int], int]) -> None:
-    """Fetch again from these offsets on, `(topic, partition)` to offset; what lies in between comes anew.
-
-    A partition that went to another replica is passed over: it begins where our last commit was.
-    """
-    consumer = message.consumer
-    assert isinstance(consumer, AIOKafkaConsumer)
-    for (topic, partition), offset in starts.items():
-        try:
-            consumer.seek(Place(topic, partition), offset)
-        except KafkaError as error:
-            log.warning("a partition could not be rewound", error=type(error).__name__)
-
-
 async def _without_headers(
     records: tuple[ConsumerRecord, ...], original: Callable[..., Awaitable[KafkaMessage]]
 ) -> KafkaMessage:

@@ -5,10 +5,7 @@
 3. the documents concerned are read;
 4. pure decisions turn `(view, event, now)` into changes;
 5. one majority transaction writes documents, seen-marks and outgoing events;
-6. the outgoing events are published, then the offsets committed.
-
-Three batches may be under way, each in another step: one is published while the next is decided and written, and the
-one after that is being parsed. None overtakes another.
+6. the outgoing events are published, then the offsets committed, while the next batch is already being decided.
 
 An error's type decides: what may pass by itself (database or bus away) puts the batch back and waits, what cannot
 (a bad record, a defect in a decision) makes a dead letter of that record alone.
@@ -22,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -33,9 +30,9 @@ from motor.motor_asyncio import AsyncIOMotorClientSession
 from shared.clock import Clock
 from shared.contracts.envelope import Event, Refused, parse_record
 from shared.contracts.topics import TOPICS
-from shared.messaging.bus import Outgoing, commit, rewind
+from shared.messaging.bus import Outgoing, commit
 from shared.messaging.dead_letters import DeadLetters
-from shared.messaging.progress import Place, Progress
+from shared.messaging.progress import Progress
 from shared.mongo.documents import Changes, View
 from shared.mongo.journal import Entry, Journal, Outcome, is_transient
 from shared.observability import metrics, tracing
@@ -70,23 +67,6 @@ class Arrival:
     digest: str
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Records that came together, parsed, and the offsets that they begin at and end before."""
-
-    records: Sequence[ConsumerRecord]
-    arrivals: Sequence[Arrival]
-    refused: Sequence[tuple[ConsumerRecord, Refused]]
-
-    @cached_property
-    def starts(self) -> Mapping[Place, int]:
-        return {(record.topic, record.partition): record.offset for record in reversed(self.records)}
-
-    @cached_property
-    def ends(self) -> Mapping[Place, int]:
-        return {(record.topic, record.partition): record.offset + 1 for record in self.records}
-
-
 class ReactionLoop:
     """Handles batches of one service's consumer group."""
 
@@ -114,79 +94,68 @@ class ReactionLoop:
         self._clock = clock
         self._progress = progress
         self._ending = False
-        self._settling: asyncio.Task[None] | None = None
         self._finishing: asyncio.Task[None] | None = None
-        self._rewound: dict[Place, int] = {}
-        """Where reading must go on after a batch was put back."""
         self._recent: deque[bool] = deque(maxlen=1_000)
         self._delay = 0.1
 
     async def on_batch(self, message: KafkaMessage) -> None:
-        """Parse a batch, and have it settled once the one before is; or put it back."""
-        batch = self._parse(message.raw_message)
-        for (topic, partition), offset in batch.ends.items():
-            self._progress.taken(self.group, topic, partition, offset)
-        await _ended(self._settling)
-        if self._overtakes(batch):
-            self._rewind(message, batch)
-            return
-        for place in batch.starts:
-            self._rewound.pop(place, None)
-        self._settling = asyncio.create_task(self._settle(message, batch))
-        await asyncio.sleep(0)  # the task counts as under way from here on
-        if self._ending:
-            await self.drain()
-
-    async def _settle(self, message: KafkaMessage, batch: Batch) -> None:
-        """Everything up to the commit of the offsets, which a task of its own goes on with."""
+        """Settle a batch and commit its offsets, or put it back."""
+        records: tuple[ConsumerRecord, ...] = message.raw_message
         self.started_at = time.monotonic()
+        ends = {(record.topic, record.partition): record.offset + 1 for record in records}
+        for (topic, partition), offset in ends.items():
+            self._progress.taken(self.group, topic, partition, offset)
         with self._progress.busy(self.service), metrics.BATCH_SECONDS.labels(self.service).time():
             try:
                 self._stand_still_if_halted()
-                publishing = await self._commit(batch)
+                publishing = await self._commit(records)
                 if self._after_batch and (rest := self._after_batch()):
                     await rest
                 self._check_limit()
             except Exception as error:
                 if not is_transient(error):
                     log.exception("a batch could not be settled", service=self.service)
-                await self._put_back(message, batch, error)
+                await self._put_back(message, error)
+                for topic, partition in ends:
+                    self._progress.put_back(self.group, topic, partition)
                 return
             finally:
                 self.started_at = None
             self._delay = 0.1
-            self.waiting = True  # a slow bus slows us, not our memory
-            await _ended(self._finishing)
-            self.waiting = False
-            self._finishing = asyncio.create_task(self._finish(message, batch, publishing))
-            await asyncio.sleep(0)
+            await self._finished()
+            self._finishing = asyncio.create_task(self._finish(message, ends, publishing))
+            await asyncio.sleep(0)  # the task counts as under way from here on
+            if self._ending:
+                await self._finished()
 
-    async def _finish(self, message: KafkaMessage, batch: Batch, publishing: asyncio.Task[None]) -> None:
+    async def _finish(
+        self, message: KafkaMessage, ends: dict[tuple[str, int], int], publishing: asyncio.Task[None]
+    ) -> None:
         """Commit the offsets of a batch once its events are out, while the next batch is being decided."""
         with self._progress.busy(self.service):
             await publishing
-            await commit(message, batch.ends)
-            for (topic, partition), offset in batch.ends.items():
+            await commit(message, ends)
+            for (topic, partition), offset in ends.items():
                 self._progress.committed(self.group, topic, partition, offset)
 
-    async def drain(self) -> None:
-        """From now on a batch is taken only when its offsets are committed; wait for those under way."""
-        self._ending = True
-        await _ended(self._settling)
-        await _ended(self._finishing)
+    async def _finished(self) -> None:
+        """Wait for the batch before: a slow bus slows us, not our memory."""
+        if self._finishing:
+            self.waiting = True
+            await asyncio.wait([self._finishing])
+            self.waiting = False
 
-    async def close(self) -> None:
-        """Give up what is still under way: it comes again at the next start."""
-        steps = [step for step in (self._settling, self._finishing) if step]
-        for step in steps:
-            step.cancel()
-        await asyncio.gather(*steps, return_exceptions=True)
+    async def drain(self) -> None:
+        """From now on a batch is handled only when its offsets are committed; wait for the one under way."""
+        self._ending = True
+        await self._finished()
 
     async def settle(self, records: Sequence[ConsumerRecord]) -> None:
         """Everything up to the committed transaction and the published events. Repeating it is harmless."""
-        await (await self._commit(self._parse(records)))
+        await (await self._commit(records))
 
-    def _parse(self, records: Sequence[ConsumerRecord]) -> Batch:
+    async def _commit(self, records: Sequence[ConsumerRecord]) -> asyncio.Task[None]:
+        """Everything up to the committed transaction; the task publishes. Repeating it is harmless."""
         now = self._clock.now()
         arrivals: list[Arrival] = []
         refused: list[tuple[ConsumerRecord, Refused]] = []
@@ -198,18 +167,14 @@ class ReactionLoop:
                 refused.append((record, refusal))
         # Stable: what one subject's topic says in one instant stays in the order in which it was said.
         arrivals.sort(key=lambda arrival: (arrival.event.time, _ORDER[arrival.event.topic]))
-        return Batch(records, arrivals, refused)
-
-    async def _commit(self, batch: Batch) -> asyncio.Task[None]:
-        """Everything up to the committed transaction; the task publishes. Repeating it is harmless."""
 
         async def work(session: AsyncIOMotorClientSession) -> Outcome:
-            return await self._decide(session, batch.arrivals, batch.refused)
+            return await self._decide(session, arrivals, refused)
 
         (outcome,), publishing = await self._journal.transact_in_turn(work)
         # Only new letters count: a batch that is read again after a restart does not stop us a second time.
         letters = len(outcome.additions.get("dead_letters", ()))
-        self._recent.extend([True] * letters + [False] * (len(batch.records) - letters))
+        self._recent.extend([True] * letters + [False] * (len(records) - letters))
         return publishing
 
     async def _decide(
@@ -275,27 +240,15 @@ class ReactionLoop:
                 refused.append((arrival.record, refusal))
         return fresh, refused
 
-    async def _put_back(self, message: KafkaMessage, batch: Batch, error: Exception) -> None:
+    async def _put_back(self, message: KafkaMessage, error: Exception) -> None:
         """Rewind to before the batch, after a pause that grows: a slow database slows us, not our memory."""
         metrics.RETRIES.labels(self.service).inc()
         log.warning("a batch was put back", service=self.service, error=type(error).__name__)
         self.waiting = True
         await asyncio.sleep(self._delay)
         self._delay = min(self._delay * 2, 10.0)
-        self._rewind(message, batch)
-        self._rewound |= batch.starts
+        await message.nack()
         self.waiting = False
-
-    def _overtakes(self, batch: Batch) -> bool:
-        """Whether it was fetched before the batch ahead of it was put back, and must be put back as well."""
-        return any(start > self._rewound.get(place, start) for place, start in batch.starts.items())
-
-    def _rewind(self, message: KafkaMessage, batch: Batch) -> None:
-        """Read on at the batch, or at what was put back before it."""
-        starts = {place: self._rewound.pop(place, start) for place, start in batch.starts.items()}
-        rewind(message, starts)
-        for topic, partition in starts:
-            self._progress.put_back(self.group, topic, partition)
 
     def _check_limit(self) -> None:
         if sum(self._recent) > self._settings.dead_letter_limit and not self.halted:
@@ -311,12 +264,6 @@ class ReactionLoop:
     def _name(self, record: ConsumerRecord) -> str:
         prefix = self._settings.topic("")
         return str(record.topic).removeprefix(prefix)
-
-
-async def _ended(step: asyncio.Task[None] | None) -> None:
-    """Wait for a step of the batch before."""
-    if step:
-        await asyncio.wait([step])
 
 
 class TooManyDeadLetters(TimeoutError):

@@ -125,8 +125,6 @@ class Runtime:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._drain()
             await self.broker.stop()
-            if self.loop:
-                await self.loop.close()
             await self.journal.close()
             await self.publisher.stop()
             await self.vault.close()
