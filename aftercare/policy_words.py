@@ -28,6 +28,7 @@ from shared.policy.model import (
     ReminderRule,
     Row,
     Sample,
+    ServiceHours,
     Severe,
     Target,
     Trigger,
@@ -175,6 +176,8 @@ def _(row: ReminderRule, language: Language, policy: Policy) -> str:
         when = text("policy.reminder.at", language, field=row.field)
     client = row.to == "client"
     to = text("policy.reminder.client", language) if client else _role(row.to.removeprefix("role:"), language)
+    if row.to_staff:
+        to = text("policy.reminder.staff", language, field=row.to_staff, otherwise=to)
     return text(
         "policy.reminder",
         language,
@@ -384,4 +387,7 @@ def switch_in_words(name: str, language: Language, policy: Policy) -> str:
 
 
 def _shown(value: object, language: Language) -> str:
+    if isinstance(value, ServiceHours):
+        days = text(f"policy.days.{value.days}", language)
+        return f"{value.opens:%H:%M}-{value.closes:%H:%M} {days}"
     return _duration(value, language) if isinstance(value, timedelta) else str(value)

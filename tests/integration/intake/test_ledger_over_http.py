@@ -131,6 +131,7 @@ def listed(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [(one["case_id"], one["class"]) for one in found["items"]]
 
 
+@pytest.mark.clause("F15", "F16")
 async def test_f15_a_month_is_classified_by_the_facts_of_its_end_and_stays_so(stack: Start) -> None:
     story = [
         opened(1), opened(2, counsellor_id="counsellor-2", enterprise_id="enterprise-1"),

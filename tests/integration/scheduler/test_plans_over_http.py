@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.builders import at, case_closed
 from tests.conftest import Start
@@ -19,6 +20,7 @@ def counts(plan: dict[str, Any]) -> dict[str, tuple[int, int, int]]:
     return {one["rule"]: (one["planned"], one["amendments"], one["unsigned"]) for one in plan["counts"]}
 
 
+@pytest.mark.clause("F34", "F35", "F45")
 async def test_a_plan_is_laid_before_the_manager_returned_approved_amended_and_signed(stack: Start) -> None:
     async with stack("intake", "scheduler", start="2026-03-20 09:00") as system:
         await system.publish(case_closed(case_id="early", client_id="client-1", closed_at="2026-03-20 08:00"))

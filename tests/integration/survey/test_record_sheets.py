@@ -328,6 +328,7 @@ def plan_is_drafted(month: str = "2026-03") -> Event:
     return event("calendar-due", body, time="2026-02-27 10:00", source=SCHEDULER)
 
 
+@pytest.mark.clause("F45")
 async def test_what_is_in_a_plan_is_conducted_once_the_plan_is_approved(survey: System) -> None:
     """F45; a crisis waits for no approval (F58)."""
     await survey.publish(

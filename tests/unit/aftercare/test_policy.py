@@ -104,7 +104,7 @@ def test_where_a_day_off_leads_is_told_as_the_switches_stand(policy: Policy) -> 
             "F23",
             ["F40, F23 key-15d (15d): ", "Survey refuses a video follow-up of any case but key attention"],
         ),
-        ("W23", ["Intake refuses", "W23: Individuals"]),
+        ("W23", ["W23 ", "aged 18 to 60"]),
     ],
 )
 def test_a_clause_says_what_carries_it_besides_rows(policy: Policy, clause: str, said: list[str]) -> None:

@@ -45,6 +45,7 @@ GROUNDS: dict[str, tuple[dict[str, Any], str | None, list[tuple[str, str]]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.clause("W23", "W26", "W27", "W28")
 @pytest.mark.parametrize("name", GROUNDS)
 def test_the_gates_of_workplace_adaptation(name: str) -> None:
     eligibility, enterprise, grounds = GROUNDS[name]

@@ -28,6 +28,7 @@ def marks(desk: Desk) -> list[tuple[int, str]]:
     return [(one["session_no"], one["how"]) for one in shown]
 
 
+@pytest.mark.clause("W40")
 @pytest.mark.parametrize(
     ("mode", "minutes", "expected"),
     [
@@ -44,6 +45,7 @@ def test_the_length_of_a_session_by_its_mode(mode: str, minutes: int, expected: 
     assert len(desk.classified().session_ends) == 1  # a gate cannot refuse what has happened
 
 
+@pytest.mark.clause("W47")
 def test_a_session_over_its_time_is_one_that_did_not_end_on_time() -> None:
     (mark,) = why(Desk().hears(OPENED, held("2026-03-03", 75)).case(), POLICY)["marks"]
 

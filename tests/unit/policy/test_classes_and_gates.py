@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.intake import domain
+from services.intake.domain import ledger as domain
 from services.survey.domain import staff
 from shared.contracts.events import CaseClass, CaseStatus
 from shared.policy.clauses import load_clauses
@@ -42,9 +42,11 @@ def test_what_makes_a_class(status: CaseStatus, sessions: int, attention: bool, 
 def test_the_rows_say_what_intake_does(name: str) -> None:
     story, _ = CLASSES[name]
     case = ledger(*story.events)
-    said = domain.attention(case)
+    said = domain.attention(case, POLICY)
     attentive = said is not None and said.state != "lifted"
-    assert POLICY.class_of(domain.status(case), len(case.sessions), attentive) == domain.case_class(case)
+    assert POLICY.class_of(domain.status(case, POLICY), len(case.sessions), attentive) == domain.case_class(
+        case, POLICY
+    )
 
 
 def test_intake_counts_as_many_sessions_as_the_row() -> None:

@@ -42,7 +42,7 @@ def test_the_shipped_regime_names_only_what_is_there() -> None:
         ("record-24h", "milestone: follow-up-conducted", "milestone: moon-landing", "opened_by.milestone",
          "would never be opened", "list it"),
         ("prepare-1wd", "cancelled_by: {event: follow-up-recorded}",
-         "cancelled_by: {event: milestone-reached, milestone: moon-landing}", "cancelled_by.milestone",
+         "cancelled_by: {event: milestone-reached, milestone: moon-landing}", "cancelled_by.0.milestone",
          "would never be cancelled", "list it"),
         ("handle-5wd", "opened_by: {event: follow-up-recorded}", "opened_by: {event: follow-up-recordet}",
          "opened_by.event", "nobody publishes follow-up-recordet", "did you mean follow-up-recorded"),
@@ -101,7 +101,7 @@ def test_an_unknown_role_in_the_crisis_chain(tmp_path: Path) -> None:
     (problem,) = lint(tmp_path, "{name: second, role: on-call-second", "{name: second, role: nobody")
     assert (problem.field, problem.line) == (
         "crisis.escalation.1.role",
-        1 + TEXT[: TEXT.index("name: second")].count("\n"),
+        1 + TEXT[: TEXT.index("name: second, role")].count("\n"),
     )
 
 

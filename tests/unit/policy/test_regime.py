@@ -137,8 +137,8 @@ def test_w23_w26_w28_who_is_refused() -> None:
     assert (rules.enterprises.clauses, rules.enterprises.agreements) == (("W28", "W27"), True)
 
 
+@pytest.mark.clause("F13", "W40")
 def test_f13_what_calls_for_attention_and_w40_how_often_sessions_are_held() -> None:
-    assert POLICY.attention.at_once
     assert [(row.clause, row.scale, row.bands) for row in POLICY.attention.severe] == [
         ("F13", "phq-9", ("severe",)), ("F13", "gad-7", ("severe",)),
     ]  # fmt: skip

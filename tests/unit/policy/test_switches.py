@@ -16,7 +16,11 @@ from shared.policy.schedule import calendar_due, duty_due, schedule, working_lim
 from shared.policy.workdays import Moved, WorkCalendar, load_calendar
 from tests.unit.policy.regime import CALENDAR, POLICY, SHANGHAI, at, switched, written
 
-NAMES = [name for name, field in Switches.model_fields.items() if not field.is_required()]
+NAMES = [
+    name
+    for name, field in Switches.model_fields.items()
+    if not field.is_required() and name != "service_hours"  # those are the company's own
+]
 
 
 def test_each_default_is_what_the_shipped_regime_says() -> None:

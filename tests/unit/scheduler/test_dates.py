@@ -130,6 +130,7 @@ EACH_DATE = [
 ]
 
 
+@pytest.mark.clause("F15", "F27", "F31", "F44", "F70", "F71", "F72", "W8", "W11", "W15", "W20")
 @pytest.mark.parametrize(("date", "duty", "role", "day", "month"), EACH_DATE)
 def test_each_date_asks_its_role_to_do_it_that_day(
     date: str, duty: str, role: str, day: str, month: str
@@ -165,6 +166,7 @@ def test_every_date_opens_something() -> None:
     assert opened == {rule.name for rule in REGIME.policy.calendar}
 
 
+@pytest.mark.clause("F64")
 def test_f64_the_report_itself_fulfils_its_duty() -> None:
     desk = Desk("2026-03-01 09:00").expects("report-5th").until("2026-03-05 10:00")
     assert desk.duty("report-out").due_at == at("2026-03-05 23:59:59")

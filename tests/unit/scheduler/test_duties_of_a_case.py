@@ -148,6 +148,7 @@ def test_only_cases_of_the_service_have_its_duties() -> None:
     } <= ours
 
 
+@pytest.mark.clause("W10", "W14", "W34", "W46", "W48")
 def test_limits_of_a_course() -> None:
     fold = folded(STORIES["a whole course"])
 
@@ -158,6 +159,7 @@ def test_limits_of_a_course() -> None:
     assert of(fold, "assessment-2wd") == [(at("2026-03-02"), end_of("2026-03-04"), "fulfilled")]  # W34
 
 
+@pytest.mark.clause("W13")
 def test_w13_each_feedback_opens_the_next_counted_from_it() -> None:
     fold = folded(STORIES["a whole course"])
 
@@ -225,6 +227,7 @@ def test_what_hangs_on_an_end_is_asked_at_each_end_and_not_in_between() -> None:
     ]
 
 
+@pytest.mark.clause("W39", "A19")
 @pytest.mark.parametrize(
     "end", [case_closed(closed_at="2026-03-03 17:00"), client_dropped(dropped_at="2026-03-03 17:00")]
 )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import at, booking_requested, case_opened, session_scheduled, staff_updated
 from tests.reference.fold import REGIME
-from tests.unit.scheduler.desk import Desk, milestone, recorded
+from tests.unit.scheduler.desk import Desk, classified, milestone, recorded
 
 OPENED = "2026-03-02 11:00"
 
@@ -102,19 +102,28 @@ def test_a_duty_is_opened_and_late_after_its_limit_unless_it_is_done(
     topic, body = opening
     assert set(clauses.split()) <= set(REGIME.policy.duty(rule).clauses)
 
-    neglected = Desk(OPENED).hears_of(topic, OPENED, **body)
+    neglected = desk(rule).hears_of(topic, OPENED, **body)
     assert (neglected.duty(rule).due_at, neglected.duty(rule).subject) == (at(due), subject)
     neglected.until("2026-06-01")
     assert neglected.duties(rule) == [("opened", at(OPENED)), ("late", at(due))]
     assert neglected.escalations(rule)[-1] == ("late", escalates_to, at(due))
 
-    kept = Desk(OPENED).hears_of(topic, OPENED, **body)
+    kept = desk(rule).hears_of(topic, OPENED, **body)
     if done is None:
         kept.hears_of("follow-up-recorded", due, **recorded(follow_up_id=subject))
     else:
         kept.hears_of("milestone-reached", due, **milestone(done, due, subject))
     kept.until("2026-06-01")
     assert kept.duties(rule) == [("opened", at(OPENED)), ("fulfilled", at(due))]
+
+
+def desk(rule: str) -> Desk:
+    """A desk that knows an open case of the service that a rule is bound to."""
+    service = REGIME.policy.duty(rule).service
+    if service is None:
+        return Desk(OPENED)
+    case = classified(status="open", closed_at=None, service=service) | {"class": "new"}
+    return Desk(OPENED).hears_of("case-classified", OPENED, **case)
 
 
 @pytest.mark.parametrize(

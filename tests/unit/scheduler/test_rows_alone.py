@@ -52,6 +52,8 @@ ROWS = """duties:
 def regime(tmp_path: Path) -> Regime:
     text = SHIPPED.read_text(encoding="utf-8")
     file = tmp_path / "regime.yaml"
+    named = ("badge-issued", "client-welcomed", "scene-visited")
+    text = text.replace("\nmilestones:\n", "\nmilestones:\n" + "".join(f"  - {name}\n" for name in named), 1)
     file.write_text(text.replace("\nduties:\n", f"\n{ROWS}", 1), encoding="utf-8")
     return Regime(load(file), REGIME.calendar)
 
