@@ -15,6 +15,7 @@ from services.intake.store import Store, Those
 from shared.contracts.envelope import Event
 from shared.messaging.progress import Progress
 from shared.mongo.client import Database, Session
+from shared.mongo.journal import Journal
 from tests.builders import (
     Timeline,
     at,
@@ -262,12 +263,15 @@ async def test_who_is_erased_while_a_month_is_classified_is_not_in_it(stack: Sta
         runtime = system.runtime("intake")
         store = SlowStore(runtime.db)
         await store.snapshots.insert_one(snapshots.wanted("2026-03").to_mongo())
-        slow = asyncio.create_task(SnapshotTaker(store, runtime.journal, POLICY, Progress()).step())
+        progress = Progress()  # the system need not wait for this one to be settled
+        journal = Journal("intake", runtime.db, runtime.publisher, progress)
+        slow = asyncio.create_task(SnapshotTaker(store, journal, POLICY, progress).step())
         await store.has_read.wait()
 
         await system.publish(client_erased(client_id="client-1", requested_at="2026-04-03 09:00"))
         store.may_go_on.set()
         await slow
+        await journal.close()
         lines = await store.lines_of("2026-03", Those(), None, 100)
 
     assert [line.case_id for line in lines] == ["case-2"]
