@@ -88,4 +88,5 @@ class _Server(uvicorn.Server):
         # What is there now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        # A batch makes some ten thousand objects and drops them all: looking at each tenth of it finds nothing.
         gc.set_threshold(50_000, 20, 50)

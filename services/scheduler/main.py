@@ -32,7 +32,7 @@ def build(settings: SchedulerSettings, clock: Clock, progress: Progress) -> Fast
     runtime.preparations += [store.ensure_indexes, leases.renew, timers.ensure_dates]
     runtime.react(SchedulerReactions(store, regime), after_batch=timers.wake.set)
     runtime.run("leases", leases.keep)
-    runtime.run("calendar", provisional.run)
+    runtime.run("calendar", provisional.run, ends=True)
     runtime.run("timers", timers.run)
     runtime.run("timer poll", timers.poll)
     app = create_app(runtime, "Aftercare scheduler")

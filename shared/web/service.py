@@ -70,6 +70,8 @@ class Runtime:
             self.vault.ensure_indexes,
         ]
         """Run once, as soon as the database answers: indexes, first documents."""
+        self._ending = {f"{service} bring-up"}
+        """The tasks that end once their work is done."""
         self._later: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._at_once: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         if isinstance(clock, DatabaseClock):
@@ -110,8 +112,13 @@ class Runtime:
         self._subscribers.append((group, subscriber))
         self.progress.reads(group, [self.settings.topic(topic) for topic in topics])
 
-    def run(self, name: str, task: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:
-        """Keep a task running for as long as the service lives: once connected, or `at_once`."""
+    def run(
+        self, name: str, task: Callable[[], Awaitable[None]], *, at_once: bool = False, ends: bool = False
+    ) -> None:
+        """Keep a task running for as long as the service lives, or until its work is done (`ends`): from when the
+        service is connected, or `at_once`."""
+        if ends:
+            self._ending.add(f"{self.service} {name}")
         (self._at_once if at_once else self._later).append((name, task))
 
     @asynccontextmanager
@@ -197,11 +204,11 @@ class Runtime:
         return [(group, subscriber.consumer) for group, subscriber in self._subscribers]
 
     def alive(self) -> dict[str, bool]:
-        """Whether each background task runs and the loop moves or waits for a dependency."""
+        """Whether each background task runs, or has done its work, and the loop moves or waits for a dependency."""
         checks = {
             task.get_name(): not task.done()
             for task in self._tasks
-            if not task.get_name().endswith("bring-up") or not self.connected.is_set()
+            if task.get_name() not in self._ending or not self.connected.is_set()
         }
         if self.loop and self.loop.started_at is not None and not self.loop.waiting:
             checks["loop moves"] = time.monotonic() - self.loop.started_at < STUCK_SECONDS

@@ -118,6 +118,11 @@ def _hours(choice: random.Random) -> timedelta:
 # --- what must come of them -----------------------------------------------------------------------------------
 
 
+ASIDE = ("date-ahead", "silent-client")
+"""What is reminded of by the day, and asked about a silence that was past when it was heard of: who hears of a case's
+whole past at once is asked as often as it was silent by what is known until then."""
+
+
 @dataclass
 class Ends:
     """How everything stands in the end, as far as the minute and the order of arrival do not matter."""
@@ -130,7 +135,9 @@ class Ends:
 
     def add(self, cases: Sequence[Case], clients: Sequence[Client], agenda: Sequence[Any]) -> None:
         for case in cases:
-            self.cases[case.id] = case.model_dump(exclude={"revision", "classified_at", "cause"})
+            self.cases[case.id] = case.model_dump(
+                exclude={"revision", "classified_at", "known_at", "told_class", "cause"}
+            )
         for client in clients:
             self.clients[client.id] = client.model_dump()
         over = {item.id for item in agenda if item.kind == "follow-up" and not item.pending}
@@ -144,7 +151,7 @@ class Ends:
                 self.follow_ups[item.id] = (about, body)
             elif item.kind == "duty":
                 self.duties[item.id] = (about, item.role, item.due_at, item.open)
-            elif item.kind == "reminder" and item.state != "cancelled" and item.what != "date-ahead":
+            elif item.kind == "reminder" and item.state != "cancelled" and item.what not in ASIDE:
                 self.reminders[item.id] = (about, item.what, item.to, item.state, item.fired)
 
 

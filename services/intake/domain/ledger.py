@@ -29,7 +29,7 @@ from shared.contracts.events import (
     FollowUpRecorded,
     SessionCompleted,
 )
-from shared.contracts.facts import Fact, holding
+from shared.contracts.facts import F, Fact, holding
 from shared.contracts.types import EARLIEST
 from shared.mongo.documents import Document
 from shared.policy.model import Policy
@@ -187,9 +187,14 @@ def _holding(case: Case, kind: str, told: Fact, key: str | None = None) -> Case:
     held = holding(known, told)
     update: dict[str, Any] = {kind: held if key is None else {**getattr(case, kind), key: held}}
     if known is not None:
-        outranked = (*getattr(case.earlier, kind), known if held is told else told)
+        outranked = _by_rank(*getattr(case.earlier, kind), known if held is told else told)
         update["earlier"] = case.earlier.model_copy(update={kind: outranked})
     return case.model_copy(update=update)
+
+
+def _by_rank(*facts: F) -> tuple[F, ...]:
+    """In one order, whichever came first."""
+    return tuple(sorted(facts, key=lambda fact: fact.rank))
 
 
 def grant(client: Client, event: Event, data: ConsentChanged) -> Client:
@@ -199,7 +204,7 @@ def grant(client: Client, event: Event, data: ConsentChanged) -> Client:
         known, told = consents.get(purpose), Granted.of(event, allowed=allowed)
         consents[purpose] = held = holding(known, told)
         if known is not None:
-            earlier[purpose] = (*earlier.get(purpose, ()), known if held is told else told)
+            earlier[purpose] = _by_rank(*earlier.get(purpose, ()), known if held is told else told)
     return client.model_copy(update={"consents": consents, "earlier": earlier})
 
 
