@@ -462,7 +462,7 @@ class Decision:
 
     def _hear(self, rule: DutyRule, subject: str, what: Happening, known: CaseEvents | None) -> None:
         """Tell a duty rule what happened about a subject; `known`: what is kept of the case."""
-        told = duties.facts(rule, what)
+        told = duties.facts(rule, what, self.regime)
         waits = rule.service is not None and not duties.is_for(rule, known)
         if waits:
             # Nothing is opened before the service is known; what was done is a fact all the same.
@@ -479,7 +479,7 @@ class Decision:
     def _facts_kept(self, known: CaseEvents, rule: DutyRule, subject: str) -> Iterator[DutyFact]:
         for what in happened_before(known):
             if rule.subject_of(what.topic, what.data) == subject:
-                yield from duties.facts(rule, what)
+                yield from duties.facts(rule, what, self.regime)
 
     def _keep(self, what: Happening) -> CaseEvents | None:
         """The case that a happening is about, with this happening in it where rules may need it again."""
@@ -502,7 +502,8 @@ class Decision:
         rules = [rule for rule, _ in duties.touched_by(what, self.regime)]
         if what.topic not in COMPANY_TOPICS:  # what we say ourselves overtakes nothing
             return any(rule.service for rule in rules)
-        opens_or_ends = any(fact.kind != "fulfilled" for rule in rules for fact in duties.facts(rule, what))
+        facts = [fact for rule in rules for fact in duties.facts(rule, what, self.regime)]
+        opens_or_ends = any(fact.kind != "fulfilled" for fact in facts)
         return opens_or_ends or reminders.cancels(what, self.regime)
 
     def _ended_since(self, known: CaseEvents, rule: ReminderRule, what: Happening) -> bool:
@@ -574,7 +575,7 @@ class Decision:
             elif held:
                 self._no_reminder(held)
         for duty_rule, subject in duties.touched_by(what, self.regime):
-            self._settle(duty_rule, subject, duties.facts(duty_rule, what), due)
+            self._settle(duty_rule, subject, duties.facts(duty_rule, what, self.regime), due)
 
     def _ended(self, item: FollowUp, *, duties_too: bool) -> None:
         for reminder in self.view.having(Reminder, "subject", item.id):

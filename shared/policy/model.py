@@ -398,7 +398,7 @@ class Switches(Strict):
     first_day_counts: bool = False
     """7: whether days, working days and months count from the first day on, which makes each a day shorter."""
     hours_on_days_off: Literal["run", "rest"] = "run"
-    """7: hours run at once, or stand still on days off."""
+    """7: hours run at once, or stand still on days off. Limits in service hours keep the days of those instead."""
     unknown_year: Literal["weekends-off", "all-worked"] = "weekends-off"
     """8: which days of a year without notice are off. Either way the date is provisional."""
     service_hours: ServiceHours | None = None

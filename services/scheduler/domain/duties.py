@@ -14,11 +14,12 @@ from typing import Any
 
 from services.scheduler.domain.agenda import CaseEvents, Duty, DutyFact, name_of
 from services.scheduler.domain.planning import Regime
-from shared.contracts.events import MilestoneReached
+from shared.contracts.events import CaseOpened, MilestoneReached
 from shared.contracts.topics import TOPICS
 from shared.contracts.types import EventData, write_time
 from shared.policy.conditions import holds
 from shared.policy.counting import end_of_day, local_day
+from shared.policy.eligibility import refusals
 from shared.policy.model import DutyRule, Trigger
 from shared.policy.schedule import due_from, limit_start
 
@@ -69,19 +70,29 @@ def duty_id(rule: DutyRule, subject: str, opened_at: datetime | None = None) -> 
 def touched_by(what: Happening, regime: Regime) -> Iterable[tuple[DutyRule, str]]:
     """The rules that a happening says something to, each with the duty's subject."""
     for rule in regime.duties.get(what.topic, ()):
-        if any(_facts(rule, what)):
+        if any(_facts(rule, what, regime)):
             subject = rule.subject_of(what.topic, what.data)
             if subject:
                 yield rule, subject
 
 
-def facts(rule: DutyRule, what: Happening) -> tuple[DutyFact, ...]:
+def facts(rule: DutyRule, what: Happening, regime: Regime) -> tuple[DutyFact, ...]:
     """What a happening says to a rule."""
-    return tuple(_facts(rule, what))
+    return tuple(_facts(rule, what, regime))
 
 
-def _facts(rule: DutyRule, what: Happening) -> Iterable[DutyFact]:
-    if matches(rule.opened_by, what):
+def _refers(what: Happening, regime: Regime) -> bool:
+    """Whether the policy refuses what was agreed: such an opening opens nothing and ends what another opened (W26)."""
+    data, rules = what.data, regime.policy.eligibility
+    return isinstance(data, CaseOpened) and bool(
+        refusals(data.service, data.enterprise_id, data.eligibility, rules)
+    )
+
+
+def _facts(rule: DutyRule, what: Happening, regime: Regime) -> Iterable[DutyFact]:
+    if matches(rule.opened_by, what) and _refers(what, regime):
+        yield DutyFact(kind="cancelled", at=what.at, topic=what.topic)
+    elif matches(rule.opened_by, what):
         start = limit_start(rule, what.at, what.data)
         yield DutyFact(kind="opened", at=what.at, topic=what.topic, start=start)
     if matches(rule.fulfilled_by, what):

@@ -77,6 +77,24 @@ def test_other_hours_run_on_the_clock_all_the_same() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("hours_run", "answered"),
+    [
+        ("on-the-clock", "2026-03-09 02:00:00"),  # the weekend rests, the night does not
+        ("in-service-hours", "2026-03-07 11:00:00"),  # somebody is there on Saturday
+    ],
+)
+def test_service_hours_alone_say_which_days_rest(
+    hours_run: Literal["on-the-clock", "in-service-hours"], answered: str
+) -> None:
+    policy = running("every-day")
+    switches = policy.switches.model_copy(update={"hours_run": hours_run, "hours_on_days_off": "rest"})
+    policy = policy.model_copy(update={"switches": switches})
+
+    assert due(W12, "2026-03-07 03:00", policy) == answered
+    assert due(POLICY.duty("record-24h"), "2026-03-07 03:00", policy) == "2026-03-10 00:00:00"
+
+
 def test_a_span_longer_than_a_day_of_service_runs_on_day_after_day() -> None:
     long = W12.model_copy(update={"limit": Limit(hours=30, service_hours=True)})
     assert due(long, "2026-03-06 15:00", running("every-day")) == "2026-03-08 21:00:00"

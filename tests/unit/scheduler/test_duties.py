@@ -328,3 +328,21 @@ def test_what_was_done_while_a_case_was_referred_counts_once_it_is_admitted() ->
     done = milestone_reached(milestone="assessment-done", subject="case-1", reached_at="2026-03-02 15:00")
     for order in itertools.permutations([REFUSED, ADMITTED, done]):
         assert states(folded(order), "assessment-2wd") == {"assessment-2wd": "fulfilled"}
+
+
+@pytest.mark.clause("W26")
+@pytest.mark.parametrize("heard", ["2026-03-02 09:00", "2026-03-04 09:00"])
+@pytest.mark.parametrize("before", [[], [opening("2026-03-02 09:00", ill=False)]])
+def test_who_is_admitted_after_a_referral_is_owed_from_the_admission_on(
+    before: list[Event], heard: str
+) -> None:
+    for order in itertools.permutations([*before, REFUSED, ADMITTED]):
+        fold = Fold(at(heard))
+        for told in order:
+            fold.deliver(told).settle()
+        fold.until(at("2026-03-04 10:00"))
+        assert {(duty.rule, duty.due_at) for duty in fold.scheduler.all(Duty) if duty.open} == {
+            ("assessment-2wd", at("2026-03-05 23:59:59")),
+            ("progress-3wd", at("2026-03-06 23:59:59")),
+        }
+        assert fold.told("escalation-required") == []
