@@ -164,7 +164,9 @@ async def prove_readers(run: Run) -> None:
     assert {one.id for one in conducted} == set(follow_ups)
     assert _different({one.id: one.scheduled_for for one in conducted if not one.over}, standing) == []
     sent = {
-        one.id for one in agenda if isinstance(one, Reminder) and one.state == "sent" and one.what not in ASIDE
+        one.id
+        for one in agenda
+        if isinstance(one, Reminder) and one.state == "sent" and one.what not in ASIDE
     }
     ordinary = {"what": {"$nin": list(ASIDE)}}
     told = [
