@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.scheduler.approval import Approval
 from services.scheduler.domain.agenda import Duty, FollowUp, FollowUpState
-from services.scheduler.domain.plans import MILESTONES, Plan, month_span
+from services.scheduler.domain.plans import MILESTONES, Plan
 from services.scheduler.reactions import SOURCE
 from services.scheduler.store import Store
 from shared.clock import Clock
@@ -21,6 +21,7 @@ from shared.contracts.types import EARLIEST, Code, Id, Timestamp, write_time
 from shared.messaging.bus import Outgoing
 from shared.mongo.client import Session
 from shared.mongo.journal import Entry, Journal, Outcome
+from shared.policy.counting import month_span
 from shared.policy.model import Policy
 from shared.web.auth import Principal, allowed
 from shared.web.problems import Problem

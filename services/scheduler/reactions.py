@@ -56,6 +56,7 @@ from shared.contracts.topics import COMPANY_TOPICS, TOPICS
 from shared.contracts.types import EventData, write_time
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
+from shared.policy.counting import month_of
 from shared.policy.model import DutyRule, ReminderRule
 
 SOURCE = "/aftercare/scheduler"
@@ -537,7 +538,7 @@ class Decision:
         self._put(item)
         if change.change is None:
             return
-        plan = self.view.get(Plan, plans.month_of(item.scheduled_for, self.regime.policy))
+        plan = self.view.get(Plan, month_of(item.scheduled_for, self.regime.policy.switches.zone))
         planned = FollowUpPlanned.model_validate(
             {
                 "follow_up_id": item.id,

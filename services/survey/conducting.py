@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from bson import ObjectId
 
 from services.survey.answering import Answers
-from services.survey.domain import follow_ups, plans, records, staff
+from services.survey.domain import follow_ups, records, staff
 from services.survey.domain.follow_ups import FollowUp
 from services.survey.domain.plans import MonthPlan
 from services.survey.domain.questionnaire import Answer, Response
@@ -24,6 +24,7 @@ from shared.mongo.client import Session
 from shared.mongo.documents import Changes
 from shared.mongo.encryption import Vault
 from shared.mongo.journal import Outcome
+from shared.policy.counting import month_of
 from shared.policy.model import Policy
 from shared.web.problems import Problem
 
@@ -116,7 +117,7 @@ class Conducting:
 
     async def _unapproved(self, follow_up: FollowUp, sheet: RecordSheet | None = None) -> Problem | None:
         """F45: what is in a month's plan is carried out once it is approved. A crisis waits for no approval."""
-        month = plans.month_of(follow_up.scheduled_for, self._policy.switches.zone)
+        month = month_of(follow_up.scheduled_for, self._policy.switches.zone)
         plan = await self._store.one(MonthPlan, month)
         if plan is None or not plan.waits or (sheet and sheet.is_crisis):
             return None

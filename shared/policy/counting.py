@@ -73,6 +73,19 @@ def local_day(instant: datetime, zone: tzinfo = COMPANY_ZONE) -> date:
     return instant.astimezone(zone).date()
 
 
+def month_of(instant: datetime, zone: tzinfo = COMPANY_ZONE) -> str:
+    """The month of an instant's local day: 31 March 16:00 UTC is midnight in Shanghai, hence `2026-04`."""
+    return f"{local_day(instant, zone):%Y-%m}"
+
+
+def month_span(month: str, zone: tzinfo = COMPANY_ZONE) -> tuple[datetime, datetime]:
+    """From the first instant of a month to that of the next, in UTC."""
+    first = date.fromisoformat(f"{month}-01")
+    days = (first, add_period(first, Period(months=1)))
+    start, end = (datetime.combine(day, time.min, zone).astimezone(UTC) for day in days)
+    return start, end
+
+
 def at_ten(day: date, hour: time = TEN, zone: tzinfo = COMPANY_ZONE) -> datetime:
     """The hour at which the regime's work is scheduled (10:00 unless the policy says otherwise), in UTC."""
     return datetime.combine(day, hour, zone).astimezone(UTC)

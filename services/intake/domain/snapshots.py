@@ -5,15 +5,14 @@ A date of the regime asks for it; it is then taken case by case, and never chang
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import ClassVar
 
 from services.intake.domain import ledger
 from services.intake.domain.ledger import Case, Client
 from shared.contracts.events import CaseClass
-from shared.contracts.types import COMPANY_ZONE
 from shared.mongo.documents import Document
-from shared.policy.counting import Period, add_period
+from shared.policy.counting import month_span
 from shared.policy.model import Policy
 
 RULE = "classification-5th"
@@ -48,9 +47,8 @@ class Line(Document):
 
 
 def end_of_month(month: str) -> datetime:
-    """The first instant after a month (`2026-03`), in the company's zone."""
-    following = add_period(date.fromisoformat(f"{month}-01"), Period(months=1))
-    return datetime(following.year, following.month, 1, tzinfo=COMPANY_ZONE)
+    """The first instant after a month (`2026-03`), in UTC."""
+    return month_span(month)[1]
 
 
 def wanted(month: str) -> Snapshot:

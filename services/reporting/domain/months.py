@@ -1,15 +1,10 @@
-"""Which month a thing belongs to: the calendar month of its day in the company's zone."""
+"""Months in a row."""
 
 from __future__ import annotations
 
-from datetime import date, datetime, tzinfo
+from datetime import date
 
-from shared.policy.counting import Period, add_period, local_day
-
-
-def month_of(instant: datetime, zone: tzinfo) -> str:
-    """The month of an instant's local day: 31 March 16:00 UTC is midnight in Shanghai, hence April."""
-    return f"{local_day(instant, zone):%Y-%m}"
+from shared.policy.counting import Period, add_period
 
 
 def months_up_to(month: str, count: int) -> tuple[str, ...]:

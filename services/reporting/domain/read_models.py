@@ -13,7 +13,6 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from services.reporting.domain.figures import Figures
-from services.reporting.domain.months import month_of
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
     CaseClass,
@@ -30,6 +29,7 @@ from shared.contracts.events import (
 )
 from shared.contracts.facts import Fact, holding
 from shared.mongo.documents import Document
+from shared.policy.counting import month_of
 
 PlanChange = Literal["planned", "moved", "superseded", "cancelled"]
 DutyChange = Literal["opened", "late", "fulfilled", "cancelled"]

@@ -8,7 +8,7 @@ which.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from services.scheduler.domain.agenda import FollowUp
@@ -16,8 +16,6 @@ from shared.contracts.envelope import Event
 from shared.contracts.events import MilestoneReached
 from shared.contracts.facts import Fact, holding
 from shared.mongo.documents import Document
-from shared.policy.counting import Period, add_period, local_day
-from shared.policy.model import Policy
 
 DECISIONS = {"plan-approved": "approved", "plan-returned": "returned"}
 """The milestones by which the manager decides on a plan, and what it then is."""
@@ -90,19 +88,6 @@ def told(plan: Plan | None, event: Event, data: MilestoneReached) -> Plan | None
         signed = Signature.of(event, at=data.reached_at, by=data.by)
         return plan.model_copy(update={"signed": holding(plan.signed, signed)})
     return None
-
-
-def month_of(instant: datetime, policy: Policy) -> str:
-    """The month in whose plan a follow-up belongs that is scheduled for an instant."""
-    return f"{local_day(instant, policy.switches.zone):%Y-%m}"
-
-
-def month_span(month: str, zone: tzinfo) -> tuple[datetime, datetime]:
-    """From the first instant of a month to that of the next, in UTC."""
-    first = date.fromisoformat(f"{month}-01")
-    months = (first, add_period(first, Period(months=1)))
-    start, end = (datetime.combine(day, time.min, zone).astimezone(UTC) for day in months)
-    return start, end
 
 
 def amends(follow_up: FollowUp, plan: Plan | None, at: datetime) -> str | None:

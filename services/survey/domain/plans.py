@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
 from typing import ClassVar, Literal
 
 from shared.contracts.envelope import Event
 from shared.contracts.events import MilestoneReached
 from shared.contracts.facts import Fact, holding
 from shared.mongo.documents import Document
-from shared.policy.counting import local_day
 
 DECISIONS: dict[str, Literal["approved", "returned"]] = {
     "plan-approved": "approved",
@@ -46,8 +44,3 @@ def decided(plan: MonthPlan | None, event: Event, data: MilestoneReached) -> Mon
     plan = plan or MonthPlan(id=data.subject)
     word = Decided.of(event, state=DECISIONS[data.milestone])
     return plan.model_copy(update={"decided": holding(plan.decided, word)})
-
-
-def month_of(scheduled_for: datetime, zone: tzinfo) -> str:
-    """The month in whose plan a follow-up belongs."""
-    return f"{local_day(scheduled_for, zone):%Y-%m}"

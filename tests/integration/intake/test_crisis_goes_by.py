@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -27,6 +29,18 @@ async def post(system: System, *events: Event) -> httpx.Response:
         return await client.post("/v1/events", json=body)
 
 
+@contextmanager
+def bus_away(system: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing of intake's can be published meanwhile."""
+
+    async def no_bus(_: object) -> None:
+        raise KafkaConnectionError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(system.runtime("intake").publisher, "publish", no_bus)
+        yield
+
+
 async def test_a_crisis_that_the_bus_takes_does_not_go_twice(stack: Start) -> None:
     async with (
         fake_crisis() as crisis,
@@ -45,13 +59,7 @@ async def test_a_crisis_does_not_wait_for_the_bus(stack: Start, monkeypatch: pyt
         fake_crisis() as crisis,
         stack("intake", intake={"crisis_url": crisis.url, "crisis_patience_seconds": PATIENCE}) as system,
     ):
-        publisher = system.runtime("intake").publisher
-        with monkeypatch.context() as away:
-
-            async def no_bus(_: object) -> None:
-                raise KafkaConnectionError("away")
-
-            away.setattr(publisher, "publish", no_bus)
+        with bus_away(system, monkeypatch):
             answer = await post(system, flag)
             ordinary = await post(system, case_opened())
 
@@ -72,13 +80,7 @@ async def test_nor_does_an_opening_in_an_acute_crisis(stack: Start, monkeypatch:
         fake_crisis() as crisis,
         stack("intake", intake={"crisis_url": crisis.url, "crisis_patience_seconds": PATIENCE}) as system,
     ):
-        publisher = system.runtime("intake").publisher
-        with monkeypatch.context() as away:
-
-            async def no_bus(_: object) -> None:
-                raise KafkaConnectionError("away")
-
-            away.setattr(publisher, "publish", no_bus)
+        with bus_away(system, monkeypatch):
             answer = await post(system, opening)
 
         assert answer.status_code == 202

@@ -10,13 +10,14 @@ import pytest
 
 from services.reporting.domain import counting
 from services.reporting.domain.figures import ClassFigures, Figures
-from services.reporting.domain.months import month_of, months_up_to
+from services.reporting.domain.months import months_up_to
 from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident
 from services.reporting.reactions import ReportingReactions
 from services.reporting.store import Store
 from shared.contracts.envelope import Event
 from shared.contracts.events import Consents, ReportPublished
 from shared.mongo.documents import View
+from shared.policy.counting import month_of
 from tests.unit.policy.regime import POLICY
 from tests.unit.reporting.events import (
     SHANGHAI,

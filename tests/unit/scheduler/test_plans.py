@@ -12,6 +12,7 @@ from services.scheduler.domain.agenda import FollowUp
 from services.scheduler.domain.dates import next_date
 from services.scheduler.domain.plans import Plan
 from shared.mongo.documents import Changes
+from shared.policy.counting import month_of
 from tests.builders import When, at, event
 from tests.reference.fold import REGIME
 from tests.unit.scheduler.desk import Desk, classified, milestone
@@ -124,8 +125,8 @@ def test_amendments_are_signed_up_to_an_instant() -> None:
 
 
 def test_the_month_of_a_follow_up_is_that_of_shanghai() -> None:
-    assert plans.month_of(at("2026-03-31 23:59"), REGIME.policy) == "2026-03"
-    assert plans.month_of(at("2026-04-01 00:00"), REGIME.policy) == "2026-04"
+    assert month_of(at("2026-03-31 23:59"), REGIME.policy.switches.zone) == "2026-03"
+    assert month_of(at("2026-04-01 00:00"), REGIME.policy.switches.zone) == "2026-04"
 
 
 def test_a_plan_that_nobody_approves_is_escalated() -> None:

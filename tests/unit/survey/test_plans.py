@@ -12,6 +12,7 @@ from services.survey.domain.plans import MonthPlan
 from shared.contracts.envelope import Event
 from shared.contracts.events import MilestoneReached
 from shared.contracts.types import COMPANY_ZONE
+from shared.policy.counting import month_of
 from tests.builders import at, event
 
 DRAFTED = "drafted"
@@ -49,5 +50,5 @@ def test_it_waits_until_it_is_approved(heard: list[Event | str], waits: bool) ->
 
 
 def test_the_month_is_that_of_shanghai() -> None:
-    assert plans.month_of(at("2026-03-31 23:59"), COMPANY_ZONE) == "2026-03"
-    assert plans.month_of(at("2026-04-01 00:00"), COMPANY_ZONE) == "2026-04"
+    assert month_of(at("2026-03-31 23:59"), COMPANY_ZONE) == "2026-03"
+    assert month_of(at("2026-04-01 00:00"), COMPANY_ZONE) == "2026-04"
