@@ -23,7 +23,7 @@ from services.scheduler.domain.agenda import (
     name_of,
 )
 from services.scheduler.domain.consent import Word
-from services.scheduler.domain.duties import Happening
+from services.scheduler.domain.duties import Happening, Said
 from services.scheduler.domain.planning import (
     Change,
     Owner,
@@ -91,7 +91,7 @@ class SchedulerReactions:
         return view
 
     def _subjects(self, what: Happening) -> set[str]:
-        found = {subject for _, subject in duties.touched_by(what, self._regime)}
+        found = {said.subject for said in duties.said_by(what, self._regime)}
         found |= {subject for _, subject in reminders.opened_by(what, self._regime)}
         follow_up = getattr(what.data, "follow_up_id", None)
         return found | ({follow_up} if follow_up else set())
@@ -122,8 +122,11 @@ def forgotten(case_id: str) -> str:
 
 def happened_before(known: CaseEvents) -> Iterator[Happening]:
     """What was kept of a case, as it was told."""
-    for told in known.told:
-        yield Happening(told.topic, TOPICS[told.topic].model.from_json(told.body), told.at)
+    return map(as_told, known.told)
+
+
+def as_told(told: Told) -> Happening:
+    return Happening(told.topic, TOPICS[told.topic].model.from_json(told.body), told.at)
 
 
 def _later_said(held: Reminder, what: Happening) -> bool:
@@ -206,9 +209,9 @@ class Decision:
             elif rule and not rule.service and duties.is_for(rule, known) and not duty.stands:
                 self._settle(rule, duty.subject, stands=True)
         for what in happened_before(known):
-            for rule, subject in duties.touched_by(what, self.regime):
-                if rule.service and duties.is_for(rule, known):
-                    self._hear(rule, subject, what, known)
+            for said in duties.said_by(what, self.regime):
+                if said.rule.service and duties.is_for(said.rule, known):
+                    self._hear(said, what, known)
 
     def _plan_case(self, data: CaseClassified, cause: str) -> None:
         client = self._client(data.client_id)
@@ -453,17 +456,18 @@ class Decision:
     def happened(self, topic: str, data: EventData, time: datetime) -> None:
         """Open, fulfil and cancel what the policy's rules say about an event, ours included."""
         what = Happening.of(topic, data, time)
-        known = self._keep(what)
-        for rule, subject in duties.touched_by(what, self.regime):
-            self._hear(rule, subject, what, known)
+        told = duties.said_by(what, self.regime)
+        known = self._keep(what, told)
+        for said in told:
+            self._hear(said, what, known)
         self._cancel_reminders(what)
         for reminder_rule, subject in reminders.opened_by(what, self.regime):
             if not (known and self._ended_since(known, reminder_rule, what)):
                 self._remind(reminder_rule, subject, what)
 
-    def _hear(self, rule: DutyRule, subject: str, what: Happening, known: CaseEvents | None) -> None:
+    def _hear(self, said: Said, what: Happening, known: CaseEvents | None) -> None:
         """Tell a duty rule what happened about a subject; `known`: what is kept of the case."""
-        told = duties.facts(rule, what, self.regime)
+        rule, subject, told = said
         waits = rule.service is not None and not duties.is_for(rule, known)
         if waits:
             # Nothing is opened before the service is known; what was done is a fact all the same.
@@ -482,47 +486,47 @@ class Decision:
             if rule.subject_of(what.topic, what.data) == subject:
                 yield from duties.facts(rule, what, self.regime)
 
-    def _keep(self, what: Happening) -> CaseEvents | None:
+    def _keep(self, what: Happening, told: Sequence[Said]) -> CaseEvents | None:
         """The case that a happening is about, with this happening in it where rules may need it again."""
         found = [known for case_id in sorted(cases_of(what)) if (known := self._case_events(case_id))]
         known = found[0] if found else None
         client_id = getattr(what.data, "client_id", None)
-        if not (client_id and self._is_needed_again(what)):
+        if not (client_id and self._is_needed_again(what, told)):
             return known
         case_id = str(getattr(what.data, "case_id", None))
         known = known or CaseEvents(id=case_id, client_id=client_id)
-        told = Told(topic=what.topic, at=what.at, body=what.data.to_json())
-        if told not in known.told:
-            known = known.model_copy(update={"told": (*known.told, told)})
+        kept = Told(topic=what.topic, at=what.at, body=what.data.to_json())
+        if kept not in known.told:
+            known = known.model_copy(update={"told": (*known.told, kept)})
             self._put(known)
         return known
 
-    def _is_needed_again(self, what: Happening) -> bool:
+    def _is_needed_again(self, what: Happening, told: Sequence[Said]) -> bool:
         if what.topic not in CASE_TOPICS:
             return False
-        rules = [rule for rule, _ in duties.touched_by(what, self.regime)]
         if what.topic not in COMPANY_TOPICS:  # what we say ourselves overtakes nothing
-            return any(rule.service for rule in rules)
-        facts = [fact for rule in rules for fact in duties.facts(rule, what, self.regime)]
-        opens_or_ends = any(fact.kind != "fulfilled" for fact in facts)
-        return opens_or_ends or reminders.cancels(what, self.regime)
+            return any(said.rule.service for said in told)
+        opens_or_ends = any(fact.kind != "fulfilled" for said in told for fact in said.facts)
+        return opens_or_ends or bool(reminders.cancelled_by(what, self.regime))
 
     def _ended_since(self, known: CaseEvents, rule: ReminderRule, what: Happening) -> bool:
         """Whether that of which is to be reminded had ended already when this was heard of."""
-        return any(
-            told.at > what.at and any(duties.matches(ending, told) for ending in rule.cancelled_by)
-            for told in happened_before(known)
-        )
+        topics = {ending.event for ending in rule.cancelled_by}
+        later = (told for told in known.told if told.at > what.at and told.topic in topics)
+        return any(duties.matches(ending, as_told(told)) for told in later for ending in rule.cancelled_by)
 
     def _cancel_reminders(self, what: Happening) -> None:
-        for gone in reminders.cancelled_by(what, self.regime):
-            held = self._reminder(gone)
-            if held and not _later_said(held, what):
-                self._no_reminder(held)
-        for case_id in reminders.cases_ended_by(what, self.regime):
-            for held in self.view.having(Reminder, "case_id", case_id):
-                if reminders.ends(held.rule, what, self.regime) and not _later_said(held, what):
-                    self._no_reminder(held)
+        for rule, subject in reminders.cancelled_by(what, self.regime):
+            if subject:
+                named = self._reminder(reminders.reminder_id(rule, subject))
+                held = [named] if named else []
+            else:
+                case_id = getattr(what.data, "case_id", None)
+                of_case = self.view.having(Reminder, "case_id", case_id) if case_id else []
+                held = [reminder for reminder in of_case if reminder.rule == rule.name]
+            for reminder in held:
+                if not _later_said(reminder, what):
+                    self._no_reminder(reminder)
 
     def _remind(self, rule: ReminderRule, subject: str, what: Happening) -> None:
         held = self._reminder(reminders.reminder_id(rule, subject))
@@ -575,8 +579,8 @@ class Decision:
                 self._remind(rule, subject, what)
             elif held:
                 self._no_reminder(held)
-        for duty_rule, subject in duties.touched_by(what, self.regime):
-            self._settle(duty_rule, subject, duties.facts(duty_rule, what, self.regime), due)
+        for said in duties.said_by(what, self.regime):
+            self._settle(said.rule, said.subject, said.facts, due)
 
     def _ended(self, item: FollowUp, *, duties_too: bool) -> None:
         for reminder in self.view.having(Reminder, "subject", item.id):

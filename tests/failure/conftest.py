@@ -136,7 +136,7 @@ class Networked:
 @pytest.fixture
 async def networked(folder: Path) -> AsyncIterator[Networked]:
     kafka, mongo = [Proxy() for _ in range(3)], [Proxy() for _ in range(3)]
-    mine = folder / "networked"
+    mine = Path(tempfile.mkdtemp(dir=folder))  # members that were one set before cannot become one again
     brokers = KafkaCluster(mine / "kafka", 3, advertised=[proxy.port for proxy in kafka])
     members = ReplicaSet(mine / "mongo", 3, advertised=[proxy.port for proxy in mongo])
     for proxy, port in zip([*kafka, *mongo], [*brokers.ports, *members.ports], strict=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.scheduler.domain.agenda import CaseEvents, Duty, DutyFact, name_of
 from services.scheduler.domain.planning import Regime
@@ -67,13 +67,22 @@ def duty_id(rule: DutyRule, subject: str, opened_at: datetime | None = None) -> 
     return name_of("duty", rule.name, subject, *([write_time(opened_at)] if opened_at else []))
 
 
-def touched_by(what: Happening, regime: Regime) -> Iterable[tuple[DutyRule, str]]:
-    """The rules that a happening says something to, each with the duty's subject."""
-    for rule in regime.duties.get(what.topic, ()):
-        if any(_facts(rule, what, regime)):
-            subject = rule.subject_of(what.topic, what.data)
-            if subject:
-                yield rule, subject
+class Said(NamedTuple):
+    """What a happening says to a rule about a duty's subject."""
+
+    rule: DutyRule
+    subject: str
+    facts: tuple[DutyFact, ...]
+
+
+def said_by(what: Happening, regime: Regime) -> list[Said]:
+    """What a happening says to all rules that it concerns."""
+    told = ((rule, facts(rule, what, regime)) for rule in regime.duties.get(what.topic, ()))
+    return [
+        Said(rule, subject, told_of)
+        for rule, told_of in told
+        if told_of and (subject := rule.subject_of(what.topic, what.data))
+    ]
 
 
 def facts(rule: DutyRule, what: Happening, regime: Regime) -> tuple[DutyFact, ...]:

@@ -39,37 +39,21 @@ def opened_by(what: Happening, regime: Regime) -> Iterable[tuple[ReminderRule, s
                 yield rule, subject
 
 
-def cancelled_by(what: Happening, regime: Regime) -> Iterable[str]:
-    """The ids of the reminders that a happening makes pointless."""
-    for rule in _cancelling(what, regime):
-        subject = rule.subject_of(what.topic, what.data)
-        if subject:
-            yield reminder_id(rule, subject)
+def cancelled_by(what: Happening, regime: Regime) -> list[tuple[ReminderRule, str | None]]:
+    """The rules whose reminders a happening makes pointless, each with the reminder's subject; None where it does not
+    name it, and means all of the case: a closing names no session."""
+    return [
+        (rule, rule.subject_of(what.topic, what.data))
+        for rule in regime.reminders.get(what.topic, ())
+        if any(matches(ending, what) for ending in rule.cancelled_by)
+    ]
 
 
 def cases_ended_by(what: Happening, regime: Regime) -> set[str]:
-    """The case of which a happening makes reminders pointless without naming each: a closing names no session."""
+    """The case of which a happening makes reminders pointless without naming each."""
     case_id = getattr(what.data, "case_id", None)
-    of_the_case = any(rule.subject_of(what.topic, what.data) is None for rule in _cancelling(what, regime))
+    of_the_case = any(subject is None for _, subject in cancelled_by(what, regime))
     return {case_id} if case_id and of_the_case else set()
-
-
-def ends(rule_name: str, what: Happening, regime: Regime) -> bool:
-    """Whether a happening makes all reminders of a rule about its case pointless."""
-    return any(
-        rule.name == rule_name and rule.subject_of(what.topic, what.data) is None
-        for rule in _cancelling(what, regime)
-    )
-
-
-def cancels(what: Happening, regime: Regime) -> bool:
-    return any(_cancelling(what, regime))
-
-
-def _cancelling(what: Happening, regime: Regime) -> Iterable[ReminderRule]:
-    for rule in regime.reminders.get(what.topic, ()):
-        if any(matches(ending, what) for ending in rule.cancelled_by):
-            yield rule
 
 
 def remind(
