@@ -163,7 +163,7 @@ def embedded_mongo(folder: Path, port: int | None = None, *, durable: bool = Tru
         *("--dbpath", str(folder), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0"),
         *("--wiredTigerCacheSizeGB", "1", "--oplogSize", "256", "--nounixsocket", "--quiet"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-        *("--setParameter", "transactionLifetimeLimitSeconds=60"),
+        *("--setParameter", "transactionLifetimeLimitSeconds=20"),
     ]
     if not durable:
         command += ["--setParameter", "syncdelay=0", "--journalCommitInterval", "500"]

@@ -15,6 +15,8 @@ from aftercare.engines import EngineMissing, free_port, mongod
 from tests.engines.process import Process
 
 STARTS_WITHIN_SECONDS = 60.0
+LIFETIME_SECONDS = 20
+"""Of a transaction whose process was killed: so long nobody else can write what it wrote (deploy/k8s/README.md)."""
 
 
 class ReplicaSet:
@@ -75,5 +77,6 @@ class ReplicaSet:
             *("--dbpath", str(data), "--port", str(self.ports[n]), "--bind_ip", "127.0.0.1"),
             *("--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "256", "--nounixsocket"),
             *("--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *("--setParameter", f"transactionLifetimeLimitSeconds={LIFETIME_SECONDS}"),
         ]
         return Process(f"member {n}", command, folder / f"member-{n}.log")
