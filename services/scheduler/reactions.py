@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -30,6 +30,7 @@ from services.scheduler.domain.planning import (
     Regime,
     Wanted,
     reconcile,
+    triggers,
     wanted_after_incident,
     wanted_for_case,
     when_calendar_is_known,
@@ -80,9 +81,13 @@ class SchedulerReactions:
         cases = {case for what in happenings for case in cases_of(what)}
         view = await self._store.of_cases(session, events, {*cases, *map(forgotten, cases)})
         subjects = {subject for what in happenings for subject in self._subjects(what)}
-        for event in events:
-            if isinstance(event.data, CaseClassified):
-                subjects |= self._waiting(view.get(CaseEvents, event.data.case_id), event.data)
+        services = {
+            (event.data.case_id, event.data.service)
+            for event in events
+            if isinstance(event.data, CaseClassified) and event.data.service
+        }
+        for case_id, service in services:
+            subjects |= self._waiting(view.get(CaseEvents, case_id), service)
         whole = {case for what in happenings for case in reminders.cases_ended_by(what, self._regime)}
         # The first that is heard of a case may be that its client is gone, after a milestone that named it.
         heard_of = {getattr(event.data, "case_id", None) for event in events if event.topic in CASE_TOPICS}
@@ -96,11 +101,12 @@ class SchedulerReactions:
         follow_up = getattr(what.data, "follow_up_id", None)
         return found | ({follow_up} if follow_up else set())
 
-    def _waiting(self, known: CaseEvents | None, data: CaseClassified) -> set[str]:
+    def _waiting(self, known: CaseEvents | None, service: str) -> set[str]:
         """The subjects of what waited for the service that a case now turns out to be of."""
-        if known is None or data.service == known.service:
+        if known is None or service == known.service:
             return set()
-        return {subject for what in happened_before(known) for subject in self._subjects(what)}
+        waited = happened_before(known, self._regime.topics_of_service.get(service, frozenset()))
+        return {subject for what in waited for subject in self._subjects(what)}
 
     def decide(self, view: View, event: Event, now: datetime) -> Changes:
         decision = Decision(view, self._regime, event.unique, now)
@@ -120,9 +126,9 @@ def forgotten(case_id: str) -> str:
     return name_of("forgotten", case_id)
 
 
-def happened_before(known: CaseEvents) -> Iterator[Happening]:
-    """What was kept of a case, as it was told."""
-    return map(as_told, known.told)
+def happened_before(known: CaseEvents, topics: Container[str]) -> Iterator[Happening]:
+    """What was kept of a case, as it was told on these topics."""
+    return (as_told(told) for told in known.told if told.topic in topics)
 
 
 def as_told(told: Told) -> Happening:
@@ -208,7 +214,8 @@ class Decision:
                 self._settle(rule, duty.subject, stands=False)
             elif rule and not rule.service and duties.is_for(rule, known) and not duty.stands:
                 self._settle(rule, duty.subject, stands=True)
-        for what in happened_before(known):
+        topics = self.regime.topics_of_service.get(data.service or "", frozenset())
+        for what in happened_before(known, topics):
             for said in duties.said_by(what, self.regime):
                 if said.rule.service and duties.is_for(said.rule, known):
                     self._hear(said, what, known)
@@ -482,7 +489,8 @@ class Decision:
             self._settle(rule, subject, told, what.data, stands=stands)
 
     def _facts_kept(self, known: CaseEvents, rule: DutyRule, subject: str) -> Iterator[DutyFact]:
-        for what in happened_before(known):
+        topics = {trigger.event for trigger in triggers(rule)}
+        for what in happened_before(known, topics):
             if rule.subject_of(what.topic, what.data) == subject:
                 yield from duties.facts(rule, what, self.regime)
 

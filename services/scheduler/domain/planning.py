@@ -34,9 +34,7 @@ class Regime:
     @cached_property
     def duties(self) -> Mapping[str, Sequence[DutyRule]]:
         """Topic to the duty rules that an event on it may open, fulfil, cancel or resume."""
-        return _by_topic(
-            (rule, (rule.opened_by, rule.fulfilled_by, *_endings(rule))) for rule in self.policy.duties
-        )
+        return _by_topic((rule, triggers(rule)) for rule in self.policy.duties)
 
     @cached_property
     def duty_rules(self) -> Mapping[str, DutyRule]:
@@ -44,9 +42,19 @@ class Regime:
         return {rule.name: rule for rule in self.policy.duties}
 
     @cached_property
+    def topics_of_service(self) -> Mapping[str, frozenset[str]]:
+        """Service to the topics to which the duties that are bound to it listen."""
+        bound: defaultdict[str, set[str]] = defaultdict(set)
+        for topic, rules in self.duties.items():
+            for rule in rules:
+                if rule.service:
+                    bound[rule.service].add(topic)
+        return {service: frozenset(topics) for service, topics in bound.items()}
+
+    @cached_property
     def asks_for_services(self) -> frozenset[str]:
         """The topics to which service-bound duties listen."""
-        return frozenset(topic for topic, rules in self.duties.items() if any(rule.service for rule in rules))
+        return frozenset().union(*self.topics_of_service.values())
 
     @cached_property
     def reminders(self) -> Mapping[str, Sequence[ReminderRule]]:
@@ -54,7 +62,10 @@ class Regime:
         return _by_topic((rule, (rule.opened_by, *rule.cancelled_by)) for rule in self.policy.reminders)
 
 
-def _endings(rule: DutyRule) -> Iterable[Trigger]:
+def triggers(rule: DutyRule) -> Iterable[Trigger]:
+    """All that a duty rule listens to."""
+    yield rule.opened_by
+    yield rule.fulfilled_by
     for ending in rule.cancelled_by:
         yield ending
         if ending.undone_by:
