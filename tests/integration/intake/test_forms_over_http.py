@@ -326,3 +326,31 @@ async def test_as_the_policy_stands_it_is_scheduled_and_marked_once_it_was_held(
 
     assert answer.status_code == 202
     assert (held, told) == (["counselling-before-confirmation"], [])
+
+
+async def test_a_form_is_added_by_a_row_alone(stack: Start, tmp_path: Path) -> None:
+    """The example of docs/forms.md, word for word."""
+    page = (Path(__file__).parents[3] / "docs" / "forms.md").read_text(encoding="utf-8")
+    row = page.split("```yaml\n")[1].split("```")[0]
+    text = REGIME.read_text(encoding="utf-8")
+    policy = tmp_path / "regime.yaml"
+    policy.write_text(
+        text.replace("\nforms:\n", f"\nforms:\n{row}").replace(
+            "\nmilestones:\n", "\nmilestones:\n  - sleep-noted\n"
+        ),
+        encoding="utf-8",
+    )
+    async with stack("intake", intake={"policy_file": policy}) as system:
+        await system.publish(case_opened())
+        taken = await put(system, "/v1/cases/case-1/forms/sleep", {"hours": 4, "pattern": "shifts"})
+        told = await milestones(system)
+        async with system.client("intake", "counsellor") as client:
+            await client.put(
+                "/v1/cases/case-1/file",
+                json={"kind_of_counselling": "stress", "core_problem": "night shifts"},
+            )
+        file = await get(system, "/v1/cases/case-1/file", "operations")
+
+    assert (taken.status_code, taken.json()["complete"]) == (200, True)
+    assert [name for name, *_ in told] == ["sleep-noted"]
+    assert file.json()["from_forms"] == {"pattern": "shifts"}
