@@ -7,7 +7,9 @@ from typing import get_args
 
 import pytest
 
+from services.intake.domain.agreements import HEEDED
 from services.intake.domain.sessions import AGREED
+from services.intake.domain.why import UNCONFIRMED
 from shared.policy.forms import ChoiceField, CodesField
 from shared.policy.model import REGIME, SignedIn, load
 from shared.policy.reading import PolicyError
@@ -55,6 +57,11 @@ def test_individuals_agree_on_three_to_six_sessions() -> None:
 
 def test_forms_are_for_roles_that_people_sign_in_with() -> None:
     assert set(get_args(SignedIn)) <= set(ROLES)
+
+
+def test_what_intake_weighs_sessions_against_has_its_names_in_the_policy() -> None:
+    assert set(POLICY.milestones) >= HEEDED
+    assert UNCONFIRMED in {gate.name for gate in POLICY.gates}
 
 
 def test_operations_read_the_de_identified_file_and_no_form() -> None:
