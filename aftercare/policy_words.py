@@ -8,11 +8,13 @@ from functools import singledispatch
 
 from shared.policy.conditions import Condition
 from shared.policy.counting import Period
+from shared.policy.forms import AnyField, ChoiceField, CodesField, MinutesField, NumberField
 from shared.policy.model import (
     Bound,
     CalendarRule,
     Certificate,
     ClassRule,
+    CountBound,
     CrisisChain,
     DutyRule,
     Ending,
@@ -23,6 +25,7 @@ from shared.policy.model import (
     Gate,
     HealthGate,
     IndividualsGate,
+    IntakeForm,
     Limit,
     Policy,
     ReminderRule,
@@ -215,6 +218,54 @@ def _bounded(which: str, limit: timedelta | None, language: Language) -> str:
 @says.register
 def _(row: Frequency, language: Language, policy: Policy) -> str:
     return text("policy.frequency", language, least=row.at_least, most=row.at_most)
+
+
+@says.register
+def _(row: CountBound, language: Language, policy: Policy) -> str:
+    return text("policy.count", language, least=row.at_least, most=row.at_most)
+
+
+@says.register
+def _(row: IntakeForm, language: Language, policy: Policy) -> str:
+    parts = [
+        text(
+            "policy.intake-form",
+            language,
+            about=text(f"policy.intake-form.{row.about}", language),
+            writers=_either([_signed_in(role, language) for role in row.written_by], language),
+            readers=_either([_signed_in(role, language) for role in row.read_by], language),
+            fields=_list([_field(field, language) for field in row.fields], language),
+        )
+    ]
+    if row.milestone:
+        parts.append(text("policy.intake-form.milestone", language, milestone=row.milestone))
+    if row.services:
+        parts.append(text("policy.duty.service", language, service=_list(list(row.services), language)))
+    return " ".join(parts)
+
+
+def _signed_in(role: str, language: Language) -> str:
+    return text(f"policy.signed-in.{role}", language)
+
+
+def _field(field: AnyField, language: Language) -> str:
+    """A field by its name, and in brackets what may stand there and who is asked."""
+    match field:
+        case ChoiceField():
+            what = " | ".join(field.codes)
+        case CodesField():
+            what = text("policy.field.codes", language, codes=" | ".join(field.codes))
+        case NumberField():
+            what = f"{field.at_least}-{field.at_most}"
+        case MinutesField(bound=str(bound)):
+            what = text("policy.field.bound", language, bound=bound)
+        case _:
+            what = text(f"policy.field.{field.type}", language)
+    asked = [
+        *([text(f"policy.field.of.{field.of}", language)] if field.of else []),
+        *([] if field.required else [text("policy.field.optional", language)]),
+    ]
+    return f"{field.name} ({'; '.join([what, *asked])})"
 
 
 @says.register

@@ -11,10 +11,12 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.intake.domain import ledger
+from services.intake.domain.forms import Value
 from services.intake.domain.ledger import Case, Client
 from services.intake.domain.private_detail import looks_like
 from services.intake.domain.snapshots import end_of_month
 from services.intake.domain.why import why
+from services.intake.forms import Forms
 from services.intake.ingress import Ingress, NotStored, Result
 from services.intake.store import Store, Those
 from shared.clock import Clock
@@ -51,7 +53,16 @@ class CaseFile(BaseModel):
     closing_advice: Text = ""
 
 
-def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock, policy: Policy) -> APIRouter:
+class ReadFile(CaseFile):
+    """The file as it is read."""
+
+    from_forms: dict[str, Value] | None = None
+    """What the forms about the case add, in codes; left out where they add nothing."""
+
+
+def routes(
+    store: Store, vault: Vault, ingress: Ingress, forms: Forms, clock: Clock, policy: Policy
+) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1")
 
@@ -81,18 +92,24 @@ def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock, policy: P
     async def get_case(case_id: str, _: Reader) -> JSONResponse:
         case = await _case(store, case_id)
         client = await store.client(case.client_id)
-        return JSONResponse({**_classified(case, client, policy), "why": why(case, policy)})
+        told = why(case, policy, await store.agreed(case_id), await store.forms_of_case(case_id))
+        return JSONResponse({**_classified(case, client, policy), "why": told})
 
-    @router.get("/cases/{case_id}/file", summary="The de-identified case file; the read is recorded")
-    async def get_file(case_id: str, who: Reader) -> CaseFile:
+    @router.get(
+        "/cases/{case_id}/file",
+        summary="The de-identified case file; the read is recorded",
+        response_model_exclude_none=True,
+    )
+    async def get_file(case_id: str, who: Reader) -> ReadFile:
         stored = await store.file(case_id)
         if stored is None:
             raise Problem(404, "no-file", "this case has no file yet")
-        await store.record_access(who.subject, "case-file", case_id, stored["client_id"], clock.now())
+        await store.record_access(who.subject, "case-file", stored["client_id"], clock.now(), case_id=case_id)
         try:
-            return CaseFile.model_validate_json(await vault.open(stored["sealed"]))
+            written = CaseFile.model_validate_json(await vault.open(stored["sealed"]))
         except Sealed:
             raise Problem(410, "erased", "the client was erased; the file can no longer be read") from None
+        return ReadFile(**written.model_dump(), from_forms=await forms.in_file(case_id) or None)
 
     @router.put("/cases/{case_id}/file", status_code=204, summary="Write the de-identified case file")
     async def put_file(
@@ -145,7 +162,9 @@ def _json(body: bytes) -> Any:
 def _answer_one(result: Result) -> JSONResponse:
     if result.status == "accepted":
         return JSONResponse({"id": result.id, "status": "accepted"}, 202)
-    status = {"id-reused": 409, "malformed": 400, "too-large": 413}.get(result.reason or "", 422)
+    status = {"id-reused": 409, "plan-not-confirmed": 409, "malformed": 400, "too-large": 413}.get(
+        result.reason or "", 422
+    )
     return problem_response(Problem(status, result.reason or "", result.detail or "", field=result.field))
 
 

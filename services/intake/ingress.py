@@ -13,9 +13,12 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from services.intake.domain.eligibility import flag_of
+from services.intake.domain.sessions import may_be_scheduled
 from services.intake.settings import IntakeSettings
+from services.intake.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import EVENT_ID, Event, Refused, parse_structured
+from shared.contracts.events import SessionScheduled
 from shared.contracts.topics import COMPANY_TOPICS
 from shared.messaging.bus import Outgoing
 from shared.messaging.progress import Progress
@@ -50,6 +53,7 @@ class Ingress:
         self,
         settings: IntakeSettings,
         journal: Journal,
+        store: Store,
         clock: Clock,
         progress: Progress,
         crisis: httpx.AsyncClient | None,
@@ -57,6 +61,7 @@ class Ingress:
     ) -> None:
         self._settings = settings
         self._journal = journal
+        self._cases = store
         self._clock = clock
         self._progress = progress
         self._crisis = crisis
@@ -70,7 +75,9 @@ class Ingress:
             [document for document, (_, event) in zip(documents, parsed, strict=True) if event is None]
         )
         events = {result.index: event for result, event in parsed if event}
-        refused = await self._store(events) if events else {}
+        refused = await self._too_early(events)
+        events = {index: event for index, event in events.items() if index not in refused}
+        refused |= await self._store(events) if events else {}
         return [refused.get(result.index, result) for result, _ in parsed]
 
     def _parse(self, index: int, document: Any) -> tuple[Result, Event | None]:
@@ -85,6 +92,26 @@ class Ingress:
             given = document.get("id") if isinstance(document, dict) else None
             known = given if isinstance(given, str) and EVENT_ID.fullmatch(given) else None
             return _refused(index, known, refusal), None
+
+    async def _too_early(self, events: dict[int, Event]) -> dict[int, Result]:
+        """W43: the sessions scheduled before the client has confirmed the plan, where the policy refuses them."""
+        refused: dict[int, Result] = {}
+        if self._policy.switches.unconfirmed_sessions != "refused":
+            return refused
+        for index, event in events.items():
+            if not isinstance(event.data, SessionScheduled):
+                continue
+            case_id = event.data.case_id
+            try:
+                case, agreed = await self._cases.case(case_id), await self._cases.agreed(case_id)
+            except PyMongoError:
+                raise NotStored from None
+            if not may_be_scheduled(case, agreed):
+                told = "W43: the client has not confirmed the plan: have plan-confirmed reported, then send it again"
+                refused[index] = Result(
+                    index, "refused", event.id, "plan-not-confirmed", "data.case_id", told
+                )
+        return refused
 
     async def _store(self, events: dict[int, Event]) -> dict[int, Result]:
         reused: dict[int, Result] = {}

@@ -6,7 +6,9 @@ import asyncio
 
 from fastapi import FastAPI
 
+from services.intake import forms_api
 from services.intake.api import routes
+from services.intake.forms import Forms
 from services.intake.ingress import Ingress
 from services.intake.reactions import IntakeReactions
 from services.intake.settings import IntakeSettings
@@ -39,9 +41,11 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("intake"))
     )
     crisis = crisis_client("intake", settings, settings.crisis_url, settings.crisis_token)
-    ingress = Ingress(settings, runtime.journal, clock, progress, crisis, policy)
+    ingress = Ingress(settings, runtime.journal, store, clock, progress, crisis, policy)
+    forms = Forms(store, runtime.vault, runtime.journal, clock, policy)
     app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
-    app.include_router(routes(store, runtime.vault, ingress, clock, policy))
+    app.include_router(routes(store, runtime.vault, ingress, forms, clock, policy))
+    app.include_router(forms_api.routes(forms, policy))
     return app
 
 

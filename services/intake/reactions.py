@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.intake.domain import SOURCE, ledger, snapshots
+from services.intake.domain import SOURCE, agreements, ledger, snapshots
+from services.intake.domain.agreements import Agreements
 from services.intake.domain.eligibility import flag_of
+from services.intake.domain.forms import Sheet
 from services.intake.domain.ledger import Case, Client
 from services.intake.domain.sessions import outside_bounds
 from services.intake.domain.snapshots import Line, Snapshot
@@ -19,6 +21,7 @@ from shared.contracts.events import (
     ClientErased,
     ConsentChanged,
     FollowUpRecorded,
+    MilestoneReached,
 )
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, View
@@ -44,6 +47,8 @@ class IntakeReactions:
             case CalendarDue(rule=snapshots.RULE, month=month):
                 # F15: once asked for it is taken, however often the date is told.
                 return Changes() if view.get(Snapshot, month) else Changes(puts=[snapshots.wanted(month)])
+            case MilestoneReached() as data:
+                return _agreed(view, data)
             case AttentionChanged() if event.source == SOURCE:
                 return Changes()  # our own proposal: the record that it follows from is in the ledger
             case _ if (known := view.get(Client, _client_of(event))) and known.erased:
@@ -62,7 +67,9 @@ class IntakeReactions:
         client = _client(view, client_id)
         after = ledger.record(before, event)
         changes = self._said_anew(before, after, client, client, event, now)
-        marks = set(outside_bounds(after, self._policy)) - set(outside_bounds(before, self._policy))
+        agreed = _agreements(view, case_id)
+        known = set(outside_bounds(before, agreed, self._policy))
+        marks = set(outside_bounds(after, agreed, self._policy)) - known
         counted = [metrics.SESSIONS_OUTSIDE_BOUNDS.labels(mark.bound, mark.how).inc for mark in marks]
         match event.data:
             case CaseOpened():
@@ -134,8 +141,27 @@ def _client_of(event: Event) -> str:
 
 def _erase(view: View, client_id: str) -> Changes:
     """Nothing about the client stays but the mark that keeps late events out."""
-    gone = [*view.having(Case, "client_id", client_id), *view.having(Line, "client_id", client_id)]
-    return Changes(puts=[Client(id=client_id, erased=True), Erasure(id=client_id)], removals=gone)
+    cases = view.having(Case, "client_id", client_id)
+    gone = [
+        *cases,
+        *view.having(Line, "client_id", client_id),
+        *view.having(Sheet, "client_id", client_id),
+    ]
+    forgotten = [Agreements(id=agreements.key_of(case.id), erased=True) for case in cases]
+    return Changes(puts=[Client(id=client_id, erased=True), Erasure(id=client_id), *forgotten], removals=gone)
+
+
+def _agreed(view: View, told: MilestoneReached) -> Changes:
+    """What a client agreed to is kept; every other milestone is for others."""
+    case_id = agreements.case_of(told) if told.milestone in agreements.HEEDED else None
+    if case_id is None:
+        return Changes()
+    return Changes(puts=[_agreements(view, case_id).with_told(told)])
+
+
+def _agreements(view: View, case_id: str) -> Agreements:
+    nothing = Agreements.none_of(case_id)
+    return view.get(Agreements, nothing.id) or nothing
 
 
 def _client(view: View, client_id: str) -> Client:

@@ -1,4 +1,6 @@
-"""The collections of intake: `cases`, `clients`, `erasures`, `files`, `access_log`, `snapshots`, `snapshot_lines`."""
+"""The collections of intake: `cases`, `clients`, `agreements`, `erasures`, `files`, `forms`, `access_log`, `snapshots`,
+`snapshot_lines`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,21 @@ from typing import Any
 
 from bson.binary import Binary
 
+from services.intake.domain import agreements
+from services.intake.domain.agreements import Agreements
+from services.intake.domain.forms import Sheet
 from services.intake.domain.ledger import Case, Client
 from services.intake.domain.snapshots import Line, Snapshot
 from shared.contracts.envelope import Event
-from shared.contracts.events import CalendarDue, CaseClass, ClientErased, ConsentChanged
+from shared.contracts.events import (
+    CalendarDue,
+    CaseClass,
+    CaseOpened,
+    ClientErased,
+    ConsentChanged,
+    MilestoneReached,
+    SessionCompleted,
+)
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import View
 
@@ -38,7 +51,9 @@ class Store:
         self.db = db
         self.cases = db.get_collection(Case.collection)
         self.clients = db.get_collection(Client.collection)
+        self.agreements = db.get_collection(Agreements.collection)
         self.files = db.get_collection("files")
+        self.forms = db.get_collection(Sheet.collection)
         self.access_log = db.get_collection("access_log")
         self.snapshots = db.get_collection(Snapshot.collection)
         self.lines = db.get_collection(Line.collection)
@@ -46,6 +61,8 @@ class Store:
     async def ensure_indexes(self) -> None:
         await self.cases.create_index("client_id")
         await self.cases.create_index([("known_at", 1), ("_id", 1)])
+        await self.forms.create_index("client_id")
+        await self.forms.create_index([("kind", 1), ("about", 1)])
         await self.access_log.create_index([("at", 1)])
         await self.lines.create_index([("month", 1), ("case_id", 1)])
         await self.lines.create_index("client_id")
@@ -53,8 +70,11 @@ class Store:
     async def concerning(self, session: Session, events: Sequence[Event]) -> View:
         """The cases and clients that the events are about; for what concerns a client, all its cases.
 
-        Of a client who is erased also the lines in the classifications of months; of a date of the regime its month.
+        Of a client who is erased also the forms, and the lines in the classifications of months; of a date of the
+        regime its month; of milestones, openings and sessions what was agreed in their cases.
         """
+        agreed = [key for event in events if (key := _agreements_of(event))]
+        events = [event for event in events if not isinstance(event.data, MilestoneReached)]
         case_ids = {event.data.case_id for event in events if getattr(event.data, "case_id", None)}  # type: ignore[attr-defined]
         client_ids = {event.data.client_id for event in events if getattr(event.data, "client_id", None)}  # type: ignore[attr-defined]
         erased = [event.data.client_id for event in events if isinstance(event.data, ClientErased)]
@@ -63,6 +83,9 @@ class Store:
             event.data.client_id for event in events if isinstance(event.data, ConsentChanged | ClientErased)
         }
         view = View()
+        if agreed:
+            known = await self.agreements.find({"_id": {"$in": agreed}}, session=session).to_list(None)
+            view.load(Agreements.model_validate(found) for found in known)
         if not events:
             return view
         wanted: dict[str, Any] = {
@@ -78,17 +101,34 @@ class Store:
         if erased:
             lines = await self.lines.find({"client_id": {"$in": erased}}, session=session).to_list(None)
             view.load(Line.model_validate(found) for found in lines)
+            written = await self.forms.find({"client_id": {"$in": erased}}, session=session).to_list(None)
+            view.load(Sheet.model_validate(found) for found in written)
         if months:
             taken = await self.snapshots.find({"_id": {"$in": months}}, session=session).to_list(None)
             view.load(Snapshot.model_validate(found) for found in taken)
         return view
 
-    async def case(self, case_id: str) -> Case | None:
-        found = await self.cases.find_one({"_id": case_id})
+    async def case(self, case_id: str, session: Session | None = None) -> Case | None:
+        found = await self.cases.find_one({"_id": case_id}, session=session)
         return Case.model_validate(found) if found else None
 
-    async def client(self, client_id: str) -> Client:
-        found = await self.clients.find_one({"_id": client_id})
+    async def agreed(self, case_id: str) -> Agreements:
+        """What the client agreed to in a case."""
+        nothing = Agreements.none_of(case_id)
+        found = await self.agreements.find_one({"_id": nothing.id})
+        return Agreements.model_validate(found) if found else nothing
+
+    async def form(self, sheet_id: str, session: Session | None = None) -> Sheet | None:
+        found = await self.forms.find_one({"_id": sheet_id}, session=session)
+        return Sheet.model_validate(found) if found else None
+
+    async def forms_of_case(self, case_id: str) -> list[Sheet]:
+        """Every form about a case, in the order of their names."""
+        found = self.forms.find({"kind": "case", "about": case_id}).sort("_id", 1)
+        return [Sheet.model_validate(stored) async for stored in found]
+
+    async def client(self, client_id: str, session: Session | None = None) -> Client:
+        found = await self.clients.find_one({"_id": client_id}, session=session)
         return Client.model_validate(found) if found else Client(id=client_id)
 
     async def clients_by_id(
@@ -144,8 +184,25 @@ class Store:
     async def file(self, case_id: str) -> dict[str, Any] | None:
         return await self.files.find_one({"_id": case_id})
 
-    async def record_access(self, who: str, what: str, case_id: str, client_id: str, at: datetime) -> None:
-        """Every read of what was written about a client is recorded before it is shown (F6, F9)."""
+    async def record_access(
+        self, who: str, what: str, client_id: str | None, at: datetime, **about: str
+    ) -> None:
+        """Every read of what was written about a client is recorded before it is shown (F6, F9).
+
+        `about` is the case or the booking: `case_id="case-1"`.
+        """
         await self.access_log.insert_one(
-            {"who": who, "what": what, "case_id": case_id, "client_id": client_id, "at": at}
+            {"who": who, "what": what, **about, "client_id": client_id, "at": at}
         )
+
+
+def _agreements_of(event: Event) -> str | None:
+    """The id of what was agreed in the case of an event that tells of it, or that it is weighed against."""
+    match event.data:
+        case MilestoneReached() as told:
+            case_id = agreements.case_of(told) if told.milestone in agreements.HEEDED else None
+            return agreements.key_of(case_id) if case_id else None
+        case CaseOpened(case_id=case_id) | SessionCompleted(case_id=case_id):
+            return agreements.key_of(case_id)
+        case _:
+            return None

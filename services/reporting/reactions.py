@@ -7,7 +7,15 @@ from datetime import datetime
 
 from services.reporting.domain import counting
 from services.reporting.domain.counting import Facts
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, Report
+from services.reporting.domain.read_models import (
+    Case,
+    Duty,
+    Escalation,
+    FollowUp,
+    Incident,
+    IntakeData,
+    Report,
+)
 from services.reporting.store import Store
 from shared.contracts.envelope import Event, derive
 from shared.contracts.events import (
@@ -19,6 +27,7 @@ from shared.contracts.events import (
     FollowUpPlanned,
     FollowUpRecorded,
     IncidentChanged,
+    MilestoneReached,
     ReportPublished,
 )
 from shared.mongo.client import Session
@@ -56,6 +65,7 @@ class ReportingReactions:
                 facts.escalations,
                 facts.incidents,
                 facts.cases,
+                facts.intake_data,
             ):
                 view.load(documents)
         view.load(await self._store.by_id(FollowUp, follow_ups, session))
@@ -93,6 +103,8 @@ class ReportingReactions:
                 return Changes(puts=[Incident.changed(view.get(Incident, key), data, self._zone)])
             case CaseClassified(case_id=key) as data:
                 return Changes(puts=[Case.classified(view.get(Case, key), data, self._zone)])
+            case MilestoneReached(milestone="intake-complete") as data:
+                return Changes(puts=[IntakeData(id=data.case_id or data.subject)])
             case CalendarDue(rule=rule, month=month) if rule == REPORT_RULE:
                 return self._publish(view, event, month, now)
             case _:
@@ -103,7 +115,12 @@ class ReportingReactions:
         if view.get(Report, month):
             return Changes()
         facts = Facts(
-            view.all(FollowUp), view.all(Duty), view.all(Escalation), view.all(Incident), view.all(Case)
+            view.all(FollowUp),
+            view.all(Duty),
+            view.all(Escalation),
+            view.all(Incident),
+            view.all(Case),
+            view.all(IntakeData),
         )
         figures = counting.figures(month, facts, self._policy, now)
         said = ReportPublished(month=month, report=REPORT, published_at=now, figures=counting.flat(figures))

@@ -1,4 +1,4 @@
-"""The collections of reporting: `follow_ups`, `duties`, `escalations`, `incidents`, `cases`, `reports`."""
+"""Collections of reporting: `follow_ups`, `duties`, `escalations`, `incidents`, `cases`, `intake_data`, `reports`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Any, TypeVar
 
 from services.reporting.domain.counting import TREND_MONTHS, Facts
 from services.reporting.domain.months import months_up_to
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, Report
+from services.reporting.domain.read_models import (
+    Case,
+    Duty,
+    Escalation,
+    FollowUp,
+    Incident,
+    IntakeData,
+    Report,
+)
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document
 
@@ -46,6 +54,9 @@ class Store:
             escalations=await self._find(Escalation, {"month": month}, session),
             incidents=await self._find(Incident, {"month": month}, session),
             cases=[*cases, *await self.by_id(Case, others, session)],
+            intake_data=await self.by_id(
+                IntakeData, [one.id for one in cases if one.opened == month], session
+            ),
         )
 
     async def report(self, month: str) -> Report | None:

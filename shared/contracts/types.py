@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import datetime
 from functools import lru_cache
@@ -30,6 +31,17 @@ Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max
 
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 """A calendar month, `2026-03`."""
+
+
+_ID = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
+
+
+def staff_id(subject: str) -> str:
+    """The id under which a signed-in person goes on the bus. A subject that is no opaque id (it may be an e-mail
+    address, hence a name) goes as its hash."""
+    if _ID.fullmatch(subject):
+        return subject
+    return f"staff-{hashlib.sha256(subject.encode()).hexdigest()[:24]}"
 
 
 _RFC_3339 = re.compile(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from contextlib import suppress
 from typing import Any
 
 from bson.binary import Binary, UuidRepresentation
@@ -89,8 +88,11 @@ class Vault:
     async def _key(self, owner: str) -> Binary:
         found = await self._keys.find_one({"keyAltNames": owner}, {"_id": 1})
         if found is None:
-            with suppress(DuplicateKeyError):  # another replica made it just now
+            try:
                 await self._encryption.create_data_key("local", key_alt_names=[owner])
+            except EncryptionError as error:  # the driver wraps what the database says
+                if not isinstance(error.cause, DuplicateKeyError):  # another request made it just now
+                    raise
             found = await self._keys.find_one({"keyAltNames": owner}, {"_id": 1})
         assert found is not None
         key = found["_id"]

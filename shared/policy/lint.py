@@ -19,7 +19,18 @@ from shared.contracts.events import CaseClassified
 from shared.contracts.topics import TOPICS, consumed_by
 from shared.policy.clauses import known_clauses
 from shared.policy.conditions import Condition
-from shared.policy.model import LAST_SEEN, DutyRule, EventRule, Policy, ReminderRule, Row, Switches, Trigger
+from shared.policy.forms import MinutesField
+from shared.policy.model import (
+    LAST_SEEN,
+    DutyRule,
+    EventRule,
+    IntakeForm,
+    Policy,
+    ReminderRule,
+    Row,
+    Switches,
+    Trigger,
+)
 from shared.policy.reading import PolicyError, problem_at
 
 Place = tuple[int | str, ...]
@@ -67,6 +78,8 @@ def mistakes(policy: Policy) -> Iterator[Wrong]:
         yield from _roles(place, row, policy)
         if isinstance(row, EventRule):
             yield from _event_rule(place, row, policy)
+        if isinstance(row, IntakeForm):
+            yield from _form(place, row, policy)
     for index, step in enumerate(policy.crisis.escalation):
         yield from _role(("crisis", "escalation", index, "role"), step.role, policy)
     yield from _switches(policy)
@@ -75,7 +88,8 @@ def mistakes(policy: Policy) -> Iterator[Wrong]:
 def placed(policy: Policy) -> Iterator[tuple[Place, Row]]:
     """Every row with its place in the file."""
     for section in (
-        "classes", "gates", "follow_ups", "duties", "calendar", "reminders", "targets", "samples", "bounds"
+        "classes", "gates", "follow_ups", "duties", "calendar", "reminders", "targets", "samples", "bounds",
+        "frequencies", "counts", "forms",
     ):  # fmt: skip
         yield from (((section, index), row) for index, row in enumerate(getattr(policy, section)))
     for index, row in enumerate(policy.staffing.certificates):
@@ -107,6 +121,17 @@ def _role(place: Place, role: str, policy: Policy) -> Iterator[Wrong]:
         yield Wrong(
             place, f"the role {role} is not listed under roles", _one_of(role, policy.roles, "list it")
         )
+
+
+def _form(place: Place, form: IntakeForm, policy: Policy) -> Iterator[Wrong]:
+    if form.milestone and form.milestone not in policy.milestones:
+        reason = f"the milestone {form.milestone} is not listed under milestones"
+        yield Wrong((*place, "milestone"), reason, _one_of(form.milestone, policy.milestones, "list it"))
+    bounds = [bound.name for bound in policy.bounds]
+    for index, field in enumerate(form.fields):
+        if isinstance(field, MinutesField) and field.bound and field.bound not in bounds:
+            reason = f"there is no row {field.bound} under bounds: nothing would ever be marked"
+            yield Wrong((*place, "fields", index, "bound"), reason, _one_of(field.bound, bounds, "name one"))
 
 
 def _event_rule(place: Place, rule: EventRule, policy: Policy) -> Iterator[Wrong]:

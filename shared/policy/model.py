@@ -19,6 +19,7 @@ from shared.contracts.events import CaseClass, CaseStatus, Form, Service
 from shared.contracts.types import Code, Strict
 from shared.policy.conditions import Condition, field_of
 from shared.policy.counting import Period, parse_duration
+from shared.policy.forms import AnyField
 from shared.policy.reading import PolicyError, read
 
 __all__ = ["PolicyError", "load"]
@@ -189,11 +190,16 @@ class EventRule(Row):
         """What the event is about, in this rule's eyes; None where the event does not say."""
         path = "subject" if topic == "milestone-reached" else self.subject
         parts = [field_of(event_data, name) for name in path.split(":")]
-        if None in parts:
-            return None
-        joined = ":".join(map(str, parts))
-        # An id has at most 64 characters, and so has a subject: two long ones are joined into a hash.
-        return joined if len(joined) <= 64 else hashlib.sha256(joined.encode()).hexdigest()[:32]
+        return None if None in parts else joined(*parts)
+
+
+def joined(*parts: object) -> str:
+    """The subject of what has several parts, such as the session of a case.
+
+    An id has at most 64 characters, and so has a subject: two long ones are joined into a hash.
+    """
+    subject = ":".join(map(str, parts))
+    return subject if len(subject) <= 64 else hashlib.sha256(subject.encode()).hexdigest()[:32]
 
 
 class DutyRule(EventRule):
@@ -280,6 +286,41 @@ class Frequency(Row):
 
     at_least: Whole
     at_most: Whole
+
+
+class CountBound(Row):
+    """How many something must at least or may at most be."""
+
+    at_least: Whole
+    at_most: Whole
+
+
+SignedIn = Literal["publisher", "operations", "counsellor", "customer-service", "supervisor", "manager"]
+"""The roles of sign-in that a form may be for (a test holds them to those of `shared.web.auth`)."""
+
+
+class IntakeForm(Row):
+    """What is written down about a case or a booking and kept by intake, sealed."""
+
+    about: Literal["case", "booking"] = "case"
+    services: tuple[Service, ...] = ()
+    """Only for cases of these; for any where none is named. Of a booking it is not known."""
+    written_by: Annotated[tuple[SignedIn, ...], Field(min_length=1)]
+    read_by: Annotated[tuple[SignedIn, ...], Field(min_length=1)]
+    milestone: Code | None = None
+    """What is reported as done once every required field is filled in."""
+    fields: Annotated[tuple[AnyField, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _asks_each_thing_once(self) -> Self:
+        names = Counter(field.name for field in self.fields)
+        if repeated := [name for name, times in names.items() if times > 1]:
+            raise ValueError(f"the form has two fields {repeated[0]}: keep one of them")
+        if self.about == "booking" and self.services:
+            raise ValueError("services is for forms about a case: intake does not know a booking's")
+        if self.about == "booking" and any(getattr(field, "in_file", False) for field in self.fields):
+            raise ValueError("a booking has no case file: in_file is for forms about a case")
+        return self
 
 
 class HealthGate(Row):
@@ -401,6 +442,9 @@ class Switches(Strict):
     """7: hours run at once, or stand still on days off. Limits in service hours keep the days of those instead."""
     unknown_year: Literal["weekends-off", "all-worked"] = "weekends-off"
     """8: which days of a year without notice are off. Either way the date is provisional."""
+    unconfirmed_sessions: Literal["marked", "refused"] = "marked"
+    """W43: whether a session that is scheduled over HTTP before the client has confirmed the plan is refused. One that
+    was held is marked either way."""
     service_hours: ServiceHours | None = None
     hours_run: Literal["on-the-clock", "in-service-hours"] = "on-the-clock"
     """How the limits run that ask for service hours."""
@@ -488,6 +532,8 @@ class Policy(Strict):
     samples: tuple[Sample, ...]
     bounds: tuple[Bound, ...]
     frequencies: tuple[Frequency, ...]
+    counts: tuple[CountBound, ...] = ()
+    forms: tuple[IntakeForm, ...] = ()
     eligibility: Eligibility
     attention: AttentionRules
     staffing: Staffing
@@ -524,6 +570,8 @@ class Policy(Strict):
         yield from self.samples
         yield from self.bounds
         yield from self.frequencies
+        yield from self.counts
+        yield from self.forms
         yield from (self.eligibility.health, self.eligibility.individuals, self.eligibility.enterprises)
         yield from self.attention.severe
         yield from self.staffing.certificates
@@ -567,6 +615,9 @@ class Policy(Strict):
 
     def bound(self, name: str) -> Bound:
         return _as(Bound, self.rule(name))
+
+    def form(self, name: str) -> IntakeForm:
+        return _as(IntakeForm, self.rule(name))
 
     def frequency(self, name: str) -> Frequency:
         return _as(Frequency, self.rule(name))

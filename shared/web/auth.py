@@ -20,6 +20,7 @@ Role = Literal[
     "publisher",  # a company system that publishes events
     "operations",  # conducts and records follow-ups (F4)
     "counsellor",
+    "customer-service",  # takes bookings, sends and confirms plans
     "supervisor",  # on call, takes up incidents
     "manager",  # department manager: approves plans (F45)
     "compliance",  # reads the access log (F6)

@@ -37,7 +37,8 @@ PUBLISHERS = {
     "client-status-changed": {COMPANY},
     "client-erased": {COMPANY},
     # A plan's approval is a milestone as well, and the scheduler's own page takes it (F45).
-    "milestone-reached": {COMPANY, "survey", "scheduler"},
+    # So is a form that intake keeps, once it is filled in (W34).
+    "milestone-reached": {COMPANY, "survey", "scheduler", "intake"},
     "staff-updated": {COMPANY},
     "case-classified": {"intake"},
     "follow-up-planned": {"scheduler"},
@@ -56,6 +57,7 @@ MUST_READ = {
     "intake": {
         "case-opened", "session-completed", "case-closed", "client-dropped", "attention-changed",
         "consent-changed", "client-status-changed", "client-erased", "follow-up-recorded", "calendar-due",
+        "milestone-reached",
     },
     "scheduler": {
         "case-classified", "client-dropped", "follow-up-recorded", "milestone-reached", "incident-changed",

@@ -178,6 +178,7 @@ async def test_diligent_staff_meet_every_duty_of_a_case_and_of_the_calendar(tmp_
         "plan-sent-1wd",
         "evaluation-1wd",
         "effect-1m",
+        "effect-service-1m",
         "report-out",
     ):
         assert duties[rule]["fulfilled"] == duties[rule]["opened"] >= 1, rule

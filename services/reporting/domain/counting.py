@@ -24,7 +24,7 @@ from services.reporting.domain.figures import (
     TrendMonth,
 )
 from services.reporting.domain.months import months_up_to
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident
+from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, IntakeData
 from shared.policy.model import AppliesTo, FollowUpRule, Policy, Target
 
 TREND_MONTHS = 6
@@ -75,6 +75,7 @@ class Facts:
     escalations: Sequence[Escalation] = ()
     incidents: Sequence[Incident] = ()
     cases: Sequence[Case] = ()
+    intake_data: Sequence[IntakeData] = ()
 
 
 def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figures:
@@ -91,6 +92,8 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
         if (target := TARGET_OF.get(of_class.group))
     }
     measured["follow-up-satisfaction"] = (satisfaction.mean, satisfaction.answers)
+    intake = _intake_complete(month, facts)
+    measured["intake-complete"] = (intake.value, intake.of)
     measured["satisfaction-gain"] = _gain(trend, satisfaction)
     for name, one in _shares(follow_ups, duties, facts.cases, classes, ended, policy).items():
         measured[name] = (one.value, one.of)
@@ -408,6 +411,12 @@ def _shares(
         "scales-used": share(sum(scalable), len(scalable)),
         "aftercare-satisfaction": share(sum(score >= SATISFIED for score in aftercare), len(aftercare)),
     }
+
+
+def _intake_complete(month: str, facts: Facts) -> Rate:
+    """A18: of the cases opened in the month those whose intake data is complete, whenever it came to be."""
+    opened = {case.id for case in facts.cases if case.opened == month}
+    return share(len(opened & {one.id for one in facts.intake_data}), len(opened))
 
 
 def _gain(trend: Sequence[TrendMonth], now: Satisfaction) -> tuple[float | None, int]:

@@ -266,6 +266,12 @@ class Case(Document):
         )
 
 
+class IntakeData(Document):
+    """A case whose intake data was reported complete (A18). Its id is the case's."""
+
+    collection: ClassVar[str] = "intake_data"
+
+
 class Report(Document):
     """A month's report as it was published. It is never changed; its id is the month."""
 

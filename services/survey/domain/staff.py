@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from datetime import datetime
 from typing import ClassVar, Literal
 
 from shared.contracts.envelope import Event
 from shared.contracts.events import StaffUpdated
 from shared.contracts.types import COMPANY_ZONE
+from shared.contracts.types import staff_id as staff_id
 from shared.mongo.documents import Document
 from shared.policy.model import Staffing
 
 from .clients import Rank
 
 Objection = Literal["certificate", "experience", "exam"]
-
-_ID = re.compile(r"^[A-Za-z0-9_.:\-]{1,64}$")
 
 
 class StaffMember(Document):
@@ -57,11 +54,3 @@ def objections(member: StaffMember, staffing: Staffing, conducted_at: datetime) 
     if staffing.exam_every_year and member.exam_passed_year != year:
         found.append("exam")
     return found
-
-
-def staff_id(subject: str) -> str:
-    """The id under which a signed-in person goes on the bus. A subject that is no opaque id (it may be an e-mail
-    address, hence a name) goes as its hash."""
-    if _ID.match(subject):
-        return subject
-    return f"staff-{hashlib.sha256(subject.encode()).hexdigest()[:24]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -139,6 +140,16 @@ async def test_what_was_sealed_can_be_opened_until_the_key_is_destroyed(stack: S
         again = await vault.seal("client-1", "new")  # a new key, which does not open what was sealed before
         assert await vault.open(again) == "new"
         assert await sealed(system, mine)
+
+
+async def test_the_first_texts_of_a_client_may_be_sealed_at_once(stack: Start) -> None:
+    """Of those who make the data key at the same moment one does, and all use it."""
+    async with stack("intake") as system:
+        vault = system.runtime("intake").vault
+        texts = await asyncio.gather(*(vault.seal("client-1", f"text {n}") for n in range(8)))
+        assert [await vault.open(text) for text in texts] == [f"text {n}" for n in range(8)]
+        keys = await system.db("intake").get_collection("data_keys").count_documents({})
+    assert keys == 1
 
 
 async def sealed(system: System, text: Binary) -> bool:

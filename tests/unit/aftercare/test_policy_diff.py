@@ -120,6 +120,7 @@ def test_a_switch_shows_every_row_that_it_leads_elsewhere(told) -> None:
             "F40 key-3m (3m)",
             "F40 key-6m (6m)",
             "W48 effect-1m",
+            "W48 effect-service-1m",
         )
     ]
 

@@ -143,6 +143,7 @@ def test_only_cases_of_the_service_have_its_duties() -> None:
         "progress-3wd",
         "evaluation-1wd",
         "effect-1m",
+        "effect-service-1m",
         "session-record-2h",
         "assessment-2wd",
     } <= ours
@@ -156,6 +157,7 @@ def test_limits_of_a_course() -> None:
     assert of(fold, "session-record-2h") == [(at("2026-03-10 10:50"), at("2026-03-10 12:50"), "fulfilled")]
     assert of(fold, "evaluation-1wd") == [(at("2026-03-20 17:00"), end_of("2026-03-23"), "fulfilled")]  # W14
     assert of(fold, "effect-1m") == [(at("2026-03-20 17:00"), end_of("2026-04-20"), "open")]  # W48
+    assert of(fold, "effect-service-1m") == [(at("2026-03-20 17:00"), end_of("2026-04-20"), "open")]
     assert of(fold, "assessment-2wd") == [(at("2026-03-02"), end_of("2026-03-04"), "fulfilled")]  # W34
 
 
@@ -217,10 +219,11 @@ def test_what_hangs_on_an_end_is_asked_at_each_end_and_not_in_between() -> None:
         (at("2026-03-03 17:00"), end_of("2026-03-04"), "fulfilled"),
         (at("2026-04-10 17:00"), end_of("2026-04-13"), "open"),
     ]
-    assert of(fold, "effect-1m") == [
-        (at("2026-03-03 17:00"), end_of("2026-04-03"), "cancelled"),
-        (at("2026-04-10 17:00"), end_of("2026-05-10"), "open"),
-    ]
+    for rule in ("effect-1m", "effect-service-1m"):
+        assert of(fold, rule) == [
+            (at("2026-03-03 17:00"), end_of("2026-04-03"), "cancelled"),
+            (at("2026-04-10 17:00"), end_of("2026-05-10"), "open"),
+        ]
     assert of(fold, "assessment-2wd") == [
         (at("2026-03-02 10:00"), end_of("2026-03-04"), "cancelled"),
         (at("2026-03-16 10:00"), end_of("2026-03-18"), "cancelled"),

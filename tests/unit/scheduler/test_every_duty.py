@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import at, booking_requested, case_opened, session_scheduled, staff_updated
+from tests.builders import at, booking_requested, case_closed, case_opened, session_scheduled, staff_updated
 from tests.reference.fold import REGIME
 from tests.unit.scheduler.desk import Desk, classified, milestone, recorded
 
@@ -46,13 +46,14 @@ def report(satisfaction: float) -> Opening:
 
 BOOKING = ("booking-requested", body_of(booking_requested(booking_id="b1", service="workplace-adaptation")))
 ADAPTATION = ("case-opened", body_of(case_opened(case_id="case-1", service="workplace-adaptation")))
+CLOSED = ("case-closed", body_of(case_closed(case_id="case-1", closed_at=OPENED)))
 FIRST_SESSION = ("session-scheduled", body_of(session_scheduled(session_no=1, starts_at="2026-03-10 14:00")))
 STAFF = ("staff-updated", body_of(staff_updated()))
 
 
 @pytest.mark.clause(
     "F5", "F33", "F35", "F57", "F60", "F61", "F62", "F63", "F65", "F68", "F75", "A11", "A19", "A26",
-    "W12", "W16", "W17", "W19", "W21", "W22", "W32", "W33", "W34", "W38", "W39",
+    "W12", "W16", "W17", "W19", "W21", "W22", "W32", "W33", "W34", "W38", "W39", "W48",
 )  # fmt: skip
 @pytest.mark.parametrize(
     ("rule", "clauses", "opening", "due", "escalates_to", "subject", "done"),
@@ -94,6 +95,9 @@ STAFF = ("staff-updated", body_of(staff_updated()))
          "case-1", "counselling-planned"),
         ("plan-sent-1wd", "W43", reached("counselling-planned"), "2026-03-03 23:59:59", "department-manager",
          "case-1", "plan-sent"),
+        ("effect-1m", "W48", CLOSED, "2026-04-02 23:59:59", "expert-group-head", "case-1", "effect-tracked"),
+        ("effect-service-1m", "W48", CLOSED, "2026-04-02 23:59:59", "department-manager",
+         "case-1", "effect-tracked-by-service"),
     ],
 )  # fmt: skip
 def test_a_duty_is_opened_and_late_after_its_limit_unless_it_is_done(
@@ -137,6 +141,7 @@ def desk(rule: str) -> Desk:
         ("case-analysed", ("session-scheduled", FIRST_SESSION[1] | {"session_no": 2})),
         ("respond-2h", ("booking-requested", BOOKING[1] | {"service": "stress"})),
         ("assessment-2wd", ("case-opened", ADAPTATION[1] | {"service": "stress"})),
+        ("effect-service-1m", CLOSED),  # of a case whose service is not known
     ],
 )
 def test_what_is_near_it_opens_no_duty(rule: str, opening: Opening) -> None:
