@@ -14,6 +14,7 @@ from services.intake.domain import ledger
 from services.intake.domain.ledger import Case, Client
 from services.intake.domain.private_detail import looks_like
 from services.intake.domain.snapshots import end_of_month
+from services.intake.domain.versions import policy_for
 from services.intake.domain.why import why
 from services.intake.ingress import Ingress, NotStored, Result
 from services.intake.store import Store, Those
@@ -22,6 +23,7 @@ from shared.contracts.events import CaseClass
 from shared.contracts.types import Id, write_time
 from shared.mongo.encryption import Sealed, Vault
 from shared.policy.model import Policy
+from shared.policy.versions import Policies
 from shared.web.auth import Principal, allowed
 from shared.web.problems import Problem, problem_response
 
@@ -51,7 +53,7 @@ class CaseFile(BaseModel):
     closing_advice: Text = ""
 
 
-def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock, policy: Policy) -> APIRouter:
+def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock, policies: Policies) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1")
 
@@ -81,6 +83,7 @@ def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock, policy: P
     async def get_case(case_id: str, _: Reader) -> JSONResponse:
         case = await _case(store, case_id)
         client = await store.client(case.client_id)
+        policy = policy_for(case, clock.now(), policies)
         return JSONResponse({**_classified(case, client, policy), "why": why(case, policy)})
 
     @router.get("/cases/{case_id}/file", summary="The de-identified case file; the read is recorded")
@@ -119,7 +122,11 @@ def routes(store: Store, vault: Vault, ingress: Ingress, clock: Clock, policy: P
         else:
             cases = await store.page(end_of_month(month), those, after, limit)
             clients = await store.clients_by_id([case.client_id for case in cases])
-            items = [_classified(case, clients.get(case.client_id), policy) for case in cases]
+            now = clock.now()
+            items = [
+                _classified(case, clients.get(case.client_id), policy_for(case, now, policies))
+                for case in cases
+            ]
             last = cases[-1].id if len(cases) == limit else None
         as_of = write_time(snapshot.as_of if snapshot else clock.now())
         return JSONResponse({"items": items, "next": last, "as_of": as_of, "snapshot": snapshot is not None})

@@ -25,6 +25,7 @@ from services.scheduler.domain.agenda import (
 from services.scheduler.domain.consent import Word
 from services.scheduler.domain.duties import Happening
 from services.scheduler.domain.planning import (
+    POLICY_CHANGED,
     Change,
     Owner,
     Regime,
@@ -72,6 +73,7 @@ class SchedulerReactions:
     """What the scheduler does about each event."""
 
     def __init__(self, store: Store, regime: Regime) -> None:
+        """`regime`: the newest version; a decision goes by the one in force."""
         self._store = store
         self._regime = regime
 
@@ -83,7 +85,9 @@ class SchedulerReactions:
         for event in events:
             if isinstance(event.data, CaseClassified):
                 subjects |= self._waiting(view.get(CaseEvents, event.data.case_id), event.data)
-        whole = {case for what in happenings for case in reminders.cases_ended_by(what, self._regime)}
+        whole = {
+            case for what in happenings for case in reminders.cases_ended_by(what, self._regime.at(what.at))
+        }
         # The first that is heard of a case may be that its client is gone, after a milestone that named it.
         heard_of = {getattr(event.data, "case_id", None) for event in events if event.topic in CASE_TOPICS}
         whole |= {case for case in heard_of if case and not view.get(CaseEvents, case)}
@@ -92,7 +96,7 @@ class SchedulerReactions:
 
     def _subjects(self, what: Happening) -> set[str]:
         found = {subject for _, subject in duties.touched_by(what, self._regime)}
-        found |= {subject for _, subject in reminders.opened_by(what, self._regime)}
+        found |= {subject for _, subject in reminders.opened_by(what, self._regime.at(what.at))}
         follow_up = getattr(what.data, "follow_up_id", None)
         return found | ({follow_up} if follow_up else set())
 
@@ -103,7 +107,7 @@ class SchedulerReactions:
         return {subject for what in happened_before(known) for subject in self._subjects(what)}
 
     def decide(self, view: View, event: Event, now: datetime) -> Changes:
-        decision = Decision(view, self._regime, event.unique, now)
+        decision = Decision(view, self._regime.at(now), event.unique, now)
         decision.react(event)
         return decision.changes()
 
@@ -387,7 +391,7 @@ class Decision:
         self._escalate(item, MANAGER, item.complete_by, "follow-up-missed")
 
     def _fire_duty(self, item: Duty) -> None:
-        rule = self.regime.policy.duty(item.rule)
+        rule = self.regime.duty_rules_ever[item.rule]
         late = duties.late_from(item, self.regime)
         if self.now < late:
             self._put(duties.warned(item, rule, self.regime))
@@ -402,7 +406,9 @@ class Decision:
         if item.to == "client" and item.client_id and self._client(item.client_id).open_incidents:
             self._put(item.model_copy(update={"state": "held", "next_at": None}))
             return
-        if item.pointless_from and item.pointless_from <= self.now:
+        if (
+            item.pointless_from and item.pointless_from <= self.now
+        ) or item.rule not in self.regime.reminding:
             self._no_reminder(item)
             return
         told_of = {"told_of": item.pointless_from or item.told_of}
@@ -422,9 +428,12 @@ class Decision:
         )
 
     def _fire_date(self, item: Date) -> None:
-        rule = self.regime.policy.calendar_rule(item.rule)
+        rule = self.regime.date_rules_ever[item.rule]
         due = CalendarDue(rule=item.rule, clause=item.clause, month=item.month, due_at=item.due_at)
-        self._date(dates.next_date(rule, item.due_at, self.regime))
+        if item.rule in self.regime.date_rules:
+            self._date(dates.next_date(rule, item.due_at, self.regime, beyond=item.month))
+        else:
+            self._removals.append(item)
         if rule.what == "plan":
             self._put(plans.drafted(self.view.get(Plan, item.month), item.month, self.now))
         self._publish("calendar-due", due)
@@ -442,22 +451,48 @@ class Decision:
             case Duty() if rule := self._duty_rule(item.rule):
                 self._settle(rule, item.subject)
             case Date():
-                again = dates.again(item, self.regime)
-                if again != item:
-                    self._date(again)
+                self._date_again(item)
             case _:
                 pass
+
+    # --- a new version of the policy ------------------------------------------------------------------------
+
+    def new_version(self, known: Document) -> None:
+        """Look again at what may not be due yet: the version in force now applies to it."""
+        match known:
+            case KnownCase():
+                self._plan_case(known.classified(), POLICY_CHANGED)
+            case KnownClient():
+                for resolved in known.resolved:
+                    self._plan_care(known, resolved, POLICY_CHANGED)
+            case Duty() if rule := self._duty_rule(known.rule):
+                self._settle(rule, known.subject)
+            case Date():
+                self._date_again(known)
+            case _:
+                pass
+
+    def _date_again(self, item: Date) -> None:
+        again = dates.again(item, self.regime)
+        rule = self.regime.date_rules.get(item.rule)
+        if again is None and rule:  # it comes in other months now
+            again = dates.next_date(rule, self.now, self.regime, beyond=item.month)
+        if again is None:
+            self._removals.append(item)
+        elif again != item:
+            self._date(again)
 
     # --- the rules' view of what happens --------------------------------------------------------------------
 
     def happened(self, topic: str, data: EventData, time: datetime) -> None:
         """Open, fulfil and cancel what the policy's rules say about an event, ours included."""
         what = Happening.of(topic, data, time)
+        regime = self.regime.at(what.at)
         known = self._keep(what)
         for rule, subject in duties.touched_by(what, self.regime):
             self._hear(rule, subject, what, known)
         self._cancel_reminders(what)
-        for reminder_rule, subject in reminders.opened_by(what, self.regime):
+        for reminder_rule, subject in reminders.opened_by(what, regime):
             if not (known and self._ended_since(known, reminder_rule, what)):
                 self._remind(reminder_rule, subject, what)
 
@@ -569,7 +604,7 @@ class Decision:
         preparation follow."""
         what = Happening.of("follow-up-due", due, self.now)
         opened = {rule.name: subject for rule, subject in reminders.opened_by(what, self.regime)}
-        for rule in self.regime.reminders["follow-up-due"]:
+        for rule in self.regime.reminders.get("follow-up-due", ()):
             held = self._reminder(reminders.reminder_id(rule, due.follow_up_id))
             if subject := opened.get(rule.name):
                 self._remind(rule, subject, what)
@@ -680,8 +715,8 @@ class Decision:
         return known | put
 
     def _duty_rule(self, name: str) -> DutyRule | None:
-        """The rule of a duty; None where the policy has it no more."""
-        return self.regime.duty_rules.get(name)
+        """The rule of a duty, as it last stood; None where no version has it."""
+        return self.regime.duty_rules_ever.get(name)
 
     def _case_events(self, case_id: str) -> CaseEvents | None:
         put = self._puts.get(f"{CaseEvents.collection} {case_id}")

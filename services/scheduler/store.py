@@ -1,4 +1,5 @@
-"""The collections of the scheduler: `agenda`, `cases`, `case_events`, `clients`, `plans`, `leases`, `replicas`."""
+"""The collections of the scheduler: `agenda`, `cases`, `case_events`, `clients`, `plans`, `versions`, `leases`,
+`replicas`."""
 
 from __future__ import annotations
 
@@ -8,11 +9,15 @@ from typing import Any
 
 from services.scheduler.domain.agenda import (
     AnyItem,
+    Applied,
     CaseEvents,
+    Date,
+    Duty,
     FollowUp,
     Item,
     KnownCase,
     KnownClient,
+    Part,
     item,
 )
 from services.scheduler.domain.plans import MILESTONES, Plan
@@ -26,7 +31,7 @@ from shared.contracts.events import (
     MilestoneReached,
 )
 from shared.mongo.client import Database, Session
-from shared.mongo.documents import View
+from shared.mongo.documents import Document, View
 
 PLANS = 12
 """So many plans are read, the latest ones: nobody plans or decides for the months before."""
@@ -155,6 +160,36 @@ class Store:
         query = {"provisional": True, "_id": {"$gt": after}, "next_at": {"$type": "date"}}
         found = self.agenda.find(query, _AROUND).sort("_id", 1).limit(limit).hint("provisional")
         return await found.to_list(None)
+
+    async def applied(self, version: str, session: Session) -> Applied | None:
+        stored = await self.db.get_collection(Applied.collection).find_one({"_id": version}, session=session)
+        return Applied.model_validate(stored) if stored else None
+
+    async def not_yet_due(
+        self, session: Session, part: Part, after: str, limit: int
+    ) -> tuple[View, Sequence[Document]]:
+        """What a new version may apply to, in the order of ids, and everything about it."""
+        view = View()
+        query: dict[str, Any] = {"_id": {"$gt": after}}
+        if part in ("cases", "clients"):
+            where = self.cases if part == "cases" else self.clients
+            query |= {} if part == "cases" else {"resolved.0": {"$exists": True}}
+            stored = await where.find(query, session=session).sort("_id", 1).limit(limit).to_list(None)
+            ids = [one["_id"] for one in stored]
+            clients = ids if part == "clients" else [one["client_id"] for one in stored]
+            about = {"_id": {"$in": ids}} if part == "cases" else {"client_id": {"$in": ids}}
+            await self._load_cases(view, about, session)
+            await self._load(view, {"case_id" if part == "cases" else "client_id": {"$in": ids}}, session)
+            await self._load_clients(view, clients, session)
+            await self._load_plans(view, session)
+            of: type[Document] = KnownCase if part == "cases" else KnownClient
+            return view, [one for key in ids if (one := view.get(of, key))]
+        query |= {"kind": "duty" if part == "duties" else "date", "next_at": {"$type": "date"}}
+        waiting = self.agenda.find(query, _AROUND, session=session).sort("_id", 1).limit(limit).hint("_id_")
+        stored = await waiting.to_list(None)
+        await self._load(view, {"subject": {"$in": [one["subject"] for one in stored]}}, session)
+        kind: type[Document] = Duty if part == "duties" else Date
+        return view, [found for one in stored if (found := view.get(kind, one["_id"]))]
 
     async def around(
         self, session: Session, due: Sequence[dict[str, Any]], *, with_cases: bool = False

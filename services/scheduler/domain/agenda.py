@@ -229,6 +229,20 @@ class CaseEvents(Document):
     """The client died, is incapable or was erased: the case opens nothing again."""
 
 
+Part = Literal["cases", "clients", "duties", "dates", "done"]
+"""What a new version of the policy is applied to, one after the other."""
+
+
+class Applied(Document):
+    """How far a version has been applied to what was there when it began. `id` is the version's name."""
+
+    collection: ClassVar[str] = "versions"
+
+    part: Part = "cases"
+    after: str = ""
+    """Of that part, everything up to this id is done."""
+
+
 class Resolved(BaseModel):
     """An incident that ended, and so asks for continued care (A32)."""
 
