@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.scheduler.approval import Approval
 from services.scheduler.domain.agenda import Duty, FollowUp, FollowUpState
 from services.scheduler.domain.planning import Regime
-from services.scheduler.domain.plans import MILESTONES, Plan
+from services.scheduler.domain.plans import Plan
 from services.scheduler.reactions import SOURCE
 from services.scheduler.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import derive
 from shared.contracts.events import CaseClass, Form, MilestoneReached
+from shared.contracts.plans import MILESTONES
 from shared.contracts.types import EARLIEST, Code, Id, Timestamp, write_time
 from shared.messaging.bus import Outgoing
 from shared.mongo.client import Session

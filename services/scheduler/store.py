@@ -20,7 +20,7 @@ from services.scheduler.domain.agenda import (
     Part,
     item,
 )
-from services.scheduler.domain.plans import MILESTONES, Plan
+from services.scheduler.domain.plans import Plan
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
     CaseClassified,
@@ -30,6 +30,7 @@ from shared.contracts.events import (
     IncidentChanged,
     MilestoneReached,
 )
+from shared.contracts.plans import MILESTONES
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document, View
 

@@ -15,13 +15,8 @@ from services.scheduler.domain.agenda import FollowUp
 from shared.contracts.envelope import Event
 from shared.contracts.events import MilestoneReached
 from shared.contracts.facts import Fact, holding
+from shared.contracts.plans import DECISIONS, SIGNED
 from shared.mongo.documents import Document
-
-DECISIONS = {"plan-approved": "approved", "plan-returned": "returned"}
-"""The milestones by which the manager decides on a plan, and what it then is."""
-SIGNED = "plan-amendments-signed"
-MILESTONES = frozenset({*DECISIONS, SIGNED})
-"""What is said of a plan: its subject is the month."""
 
 PlanState = Literal["drafted", "approved", "returned"]
 

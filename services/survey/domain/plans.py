@@ -7,13 +7,8 @@ from typing import ClassVar, Literal
 from shared.contracts.envelope import Event
 from shared.contracts.events import MilestoneReached
 from shared.contracts.facts import Fact, holding
+from shared.contracts.plans import DECISIONS
 from shared.mongo.documents import Document
-
-DECISIONS: dict[str, Literal["approved", "returned"]] = {
-    "plan-approved": "approved",
-    "plan-returned": "returned",
-}
-"""The milestones by which the manager decides on a plan; their subject is the month."""
 
 
 class Decided(Fact):
