@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from services.scheduler.domain import consent, dates, duties, plans, reminders
@@ -61,6 +61,8 @@ from shared.policy.counting import month_of
 from shared.policy.model import DutyRule, ReminderRule
 
 SOURCE = "/aftercare/scheduler"
+LOOK_AGAIN = timedelta(days=1)
+"""So often it is looked whether a follow-up still waits for a signature; the signature itself releases it at once."""
 MANAGER = "department-manager"
 """Who is told of a follow-up that was not conducted in time."""
 CASE_TOPICS = frozenset(
@@ -333,10 +335,10 @@ class Decision:
             return  # what is told of a step may come after the end: the head is paged in any case (F59)
         self._put(client)
         if not client.open_incidents:
-            self._release(data.client_id)
+            self._release("client_id", data.client_id)
 
-    def _release(self, client_id: str) -> None:
-        for reminder in self.view.having(Reminder, "client_id", client_id):
+    def _release(self, of: Literal["client_id", "subject"], key: str) -> None:
+        for reminder in self.view.having(Reminder, of, key):
             if reminder.state == "held":
                 self._put(reminder.model_copy(update={"state": "waiting", "next_at": self.now}))
 
@@ -358,8 +360,21 @@ class Decision:
     def _planned_month(self, data: MilestoneReached, event: Event) -> None:
         """The manager has approved or returned a month's plan, or signed what amends it (F45)."""
         plan = plans.told(self.view.get(Plan, data.subject), event, data)
-        if plan:
-            self._put(plan)
+        if plan is None:
+            return
+        self._put(plan)
+        for follow_up in self.view.having(FollowUp, "held_for", data.subject):
+            if follow_up.state == "planned" and not plans.waits(follow_up, plan):
+                self._put(follow_up.model_copy(update={"held_for": None, "next_at": self.now}))
+                self._release("subject", follow_up.id)
+
+    def _waits(self, item: FollowUp) -> bool:
+        """Collision 1, where the switch says so: an amendment of the month's plan waits until it is signed. Care after
+        a crisis never does (A32)."""
+        policy = self.regime.policy
+        if policy.switches.after_the_plan == "amendment" or policy.is_care_after_a_crisis(item.rule):
+            return False
+        return plans.waits(item, self.view.get(Plan, month_of(item.scheduled_for, policy.switches.zone)))
 
     # --- timers ---------------------------------------------------------------------------------------------
 
@@ -377,13 +392,16 @@ class Decision:
                 self._fire_date(item)
 
     def _fire_follow_up(self, item: FollowUp) -> None:
-        if item.due_at is None:
+        waits = item.due_at is None and self._waits(item)
+        if waits and self.now < item.complete_by:
+            month = month_of(item.scheduled_for, self.regime.policy.switches.zone)
+            again = min(self.now + LOOK_AGAIN, item.complete_by)
+            self._put(item.model_copy(update={"held_for": month, "next_at": again}))
+            return
+        if item.due_at is None and not waits:
             due = item.due()
-            self._put(
-                item.model_copy(
-                    update={"state": "due", "due_at": self.now, "next_at": max(item.complete_by, self.now)}
-                )
-            )
+            update = {"state": "due", "due_at": self.now, "next_at": max(item.complete_by, self.now)}
+            self._put(item.model_copy(update={**update, "held_for": None}))
             self._publish("follow-up-due", due)
             self.happened("follow-up-due", due, self.now)
             return
@@ -403,7 +421,9 @@ class Decision:
         self._escalate(item, rule.escalate_to, late, "late", rule.urgency)
 
     def _fire_reminder(self, item: Reminder) -> None:
-        if item.to == "client" and item.client_id and self._client(item.client_id).open_incidents:
+        in_crisis = item.to == "client" and item.client_id and self._client(item.client_id).open_incidents
+        follow_up = self.view.get(FollowUp, item.subject)
+        if in_crisis or (follow_up and follow_up.due_at is None and self._waits(follow_up)):
             self._put(item.model_copy(update={"state": "held", "next_at": None}))
             return
         if (

@@ -87,6 +87,9 @@ class Store:
             "scheduled_for", partialFilterExpression={"kind": "follow-up"}, name=BY_MONTH
         )
         await self.agenda.create_index("subject")
+        await self.agenda.create_index(
+            "held_for", partialFilterExpression={"held_for": {"$type": "string"}}, name="held"
+        )
         await self.agenda.create_index([("case_id", 1), ("kind", 1)])
         await self.agenda.create_index("client_id")
         await self.agenda.create_index(
@@ -140,8 +143,11 @@ class Store:
         if either:
             await self._load(view, {"$or": either}, session)
         await self._load_clients(view, clients, session)
-        if cases or concerned or any(map(_is_about_a_plan, events)):
+        plans = [event.data.subject for event in events if _is_about_a_plan(event)]  # type: ignore[attr-defined]
+        if cases or concerned or plans:
             await self._load_plans(view, session)
+        if plans:
+            await self._load_held(view, plans, session)
 
     async def due(self, slots: Sequence[int], now: datetime, limit: int) -> list[dict[str, Any]]:
         """Ids, kinds, subjects and clients of the items whose time has come, the earliest first."""
@@ -193,9 +199,15 @@ class Store:
         return view, [found for one in stored if (found := view.get(kind, one["_id"]))]
 
     async def around(
-        self, session: Session, due: Sequence[dict[str, Any]], *, with_cases: bool = False
+        self,
+        session: Session,
+        due: Sequence[dict[str, Any]],
+        *,
+        with_cases: bool = False,
+        with_plans: bool = False,
     ) -> View:
-        """Everything about the subjects of due items, and their clients; also of their cases, where asked for."""
+        """Everything about the subjects of due items, and their clients; also of their cases and of the plans, where
+        asked for."""
         view = View()
         cases = {stored["case_id"] for stored in due if stored.get("case_id")} if with_cases else set()
         if cases:
@@ -207,7 +219,7 @@ class Store:
         await self._load_clients(
             view, {stored["client_id"] for stored in due if stored.get("client_id")}, session
         )
-        if any(stored["kind"] == "date" for stored in due):
+        if with_plans or any(stored["kind"] == "date" for stored in due):
             await self._load_plans(view, session)
         return view
 
@@ -267,6 +279,14 @@ class Store:
     async def _load_plans(self, view: View, session: Session) -> None:
         found = self.plans.find(session=session).sort("_id", -1).limit(PLANS)
         view.load(Plan.model_validate(stored) for stored in await found.to_list(None))
+
+    async def _load_held(self, view: View, months: Sequence[str], session: Session) -> None:
+        """What waits for the signature of an amendment to these plans, and the reminders of it."""
+        held = {"held_for": {"$in": list(months), "$type": "string"}}
+        await self._load(view, held, session)
+        subjects = [one.id for month in months for one in view.having(FollowUp, "held_for", month)]
+        if subjects:
+            await self._load(view, {"subject": {"$in": subjects}}, session)
 
     async def missing_dates(self, ids: Sequence[str]) -> set[str]:
         found = self.agenda.find({"_id": {"$in": list(ids)}}, {"_id": 1})

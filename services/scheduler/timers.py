@@ -146,7 +146,9 @@ class Timers:
             return Outcome()  # a version has begun just now: it is applied first
         regime = self._regime.at(now)
         with_cases = not _OURS.isdisjoint(regime.asks_for_services)
-        outcome = Outcome(view=await self._store.around(session, due, with_cases=with_cases))
+        with_plans = regime.policy.switches.after_the_plan == "signed-first"
+        view = await self._store.around(session, due, with_cases=with_cases, with_plans=with_plans)
+        outcome = Outcome(view=view)
         records: list[Outgoing] = []
         fired: list[AnyItem] = []
         for stored in due:

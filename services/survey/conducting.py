@@ -116,14 +116,20 @@ class Conducting:
         return Problem(403, "not-qualified", f"this person may not conduct follow-ups: {', '.join(missing)}")
 
     async def _unapproved(self, follow_up: FollowUp, sheet: RecordSheet | None = None) -> Problem | None:
-        """F45: what is in a month's plan is carried out once it is approved. A crisis waits for no approval."""
+        """F45: what is in a month's plan is carried out once it is approved, and where the policy says so (collision 1)
+        what amends it once that is signed. Nothing about a crisis waits for either."""
         policy = self._policies.by(self._clock.now())
+        if policy.is_care_after_a_crisis(follow_up.rule) or (sheet and sheet.is_crisis):
+            return None
         month = month_of(follow_up.scheduled_for, policy.switches.zone)
         plan = await self._store.one(MonthPlan, month)
-        if plan is None or not plan.waits or (sheet and sheet.is_crisis):
-            return None
-        told = f"F45: the plan of {month} waits for the department manager's approval"
-        return Problem(409, "plan-not-approved", told)
+        if plan and plan.waits:
+            told = f"F45: the plan of {month} waits for the department manager's approval"
+            return Problem(409, "plan-not-approved", told)
+        if plan and policy.switches.after_the_plan == "signed-first" and plan.is_unsigned(follow_up):
+            told = f"F45: this amends the plan of {month}, and waits for the department manager's signature"
+            return Problem(409, "plan-not-approved", told)
+        return None
 
     def _missing(self, member: StaffMember, sheet: RecordSheet) -> list[str]:
         staffing = self._policies.by(sheet.conducted_at).staffing

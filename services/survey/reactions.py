@@ -30,7 +30,7 @@ from shared.contracts.events import (
     ReminderDue,
     StaffUpdated,
 )
-from shared.contracts.plans import DECISIONS
+from shared.contracts.plans import MILESTONES
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
 from shared.mongo.erasure import Erasure
@@ -71,7 +71,7 @@ class SurveyReactions:
                 return _erase(view, data.client_id)
             case CalendarDue() as data if self._asks_for_a_plan(data, event.time):
                 return Changes(puts=[plans.drafted(view.get(MonthPlan, data.month), data.month)])
-            case MilestoneReached() as data if data.milestone in DECISIONS:
+            case MilestoneReached() as data if data.milestone in MILESTONES:
                 return Changes(puts=[plans.decided(view.get(MonthPlan, data.subject), event, data)])
             case _:
                 return Changes()

@@ -29,7 +29,7 @@ from shared.contracts.events import (
     ReminderDue,
     StaffUpdated,
 )
-from shared.contracts.plans import DECISIONS
+from shared.contracts.plans import MILESTONES
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document, View
 from shared.mongo.erasure import Erasure
@@ -44,7 +44,7 @@ def _planned_month(event: Event) -> str | None:
     match event.data:
         case CalendarDue(month=month):
             return month
-        case MilestoneReached(milestone=milestone, subject=month) if milestone in DECISIONS:
+        case MilestoneReached(milestone=milestone, subject=month) if milestone in MILESTONES:
             return month
         case _:
             return None

@@ -31,7 +31,6 @@ SEEN_BY_SCHEDULER = frozenset(
 see as it publishes them."""
 
 UNHEEDED_SWITCHES: Mapping[str, str] = {
-    "after_the_plan": "scheduler",
     "coverage_of": "reporting",
 }
 """Switches that nothing heeds yet, and who would have to. One is taken out as it is wired."""

@@ -376,8 +376,9 @@ class Switches(Strict):
     silent_after: Duration
     """5: after so long without a session the counsellor is asked whether the client stopped."""
     call_attempts: Annotated[int, Field(ge=1, le=5)]
-    after_the_plan: Literal["amendment", "next-plan"] = "amendment"
-    """1: a follow-up that arises once the month's plan is approved goes ahead as an amendment to it, or waits."""
+    after_the_plan: Literal["amendment", "signed-first"] = "amendment"
+    """1: a follow-up that arises once the month's plan is approved goes ahead as an amendment to it, or waits until the
+    amendment is signed. Care after a crisis (A32) never waits."""
     coverage_of: Literal["due", "due-less-refusals"] = "due"
     """2: which of the two coverage rates is held against its target (F37, F39, F41). Both are always reported."""
     raised_after_closing: Literal["gains-missing", "keeps-plan"] = "gains-missing"
@@ -511,6 +512,10 @@ class Policy(Strict):
     def class_of(self, status: CaseStatus, sessions: int, attention: bool) -> CaseClass:
         """The class of a case: how it stands, its completed sessions, whether key attention is proposed or decided."""
         return next(rule.name for rule in self.classes if rule.fits(status, sessions, attention))
+
+    def is_care_after_a_crisis(self, rule: str) -> bool:
+        """Whether a follow-up rule of that name is for an incident (A32)."""
+        return any(row.name == rule and row.applies_to == "incident-resolved" for row in self.follow_ups)
 
     def rows(self) -> Iterator[Row]:
         """Every row that carries a clause."""

@@ -76,6 +76,8 @@ class FollowUp(Item):
     """When the client was asked, where the record is still awaited."""
     planned_at: datetime | None = None
     """When it was planned for this time: what is later than the month's approved plan amends it (F45)."""
+    held_for: str | None = None
+    """The month whose plan it amends, where its work should have begun and waits for the manager's signature."""
 
     @property
     def pending(self) -> bool:

@@ -1,9 +1,9 @@
 """The monthly plan (F34, F44, F45): a dated snapshot of what is planned, for the department manager to approve.
 
 Cases are planned at once, by the event (collision 1). What was planned for a month before its plan was drafted is the
-plan; what arises after it was approved is an amendment: it goes ahead, and stands on the manager's list until signed.
-So nothing is copied: when a follow-up was planned, and when the plan was drafted, approved and signed, says which is
-which.
+plan; what arises after it was approved is an amendment: it goes ahead, and stands on the manager's list until signed,
+or (a switch) waits until then. So nothing is copied: when a follow-up was planned, and when the plan was drafted,
+approved and signed, says which is which.
 """
 
 from __future__ import annotations
@@ -83,6 +83,13 @@ def told(plan: Plan | None, event: Event, data: MilestoneReached) -> Plan | None
         signed = Signature.of(event, at=data.reached_at, by=data.by)
         return plan.model_copy(update={"signed": holding(plan.signed, signed)})
     return None
+
+
+def waits(follow_up: FollowUp, plan: Plan | None) -> bool:
+    """Whether a follow-up amends an approved plan, and the manager has not signed that yet."""
+    if plan is None or plan.approved_at is None or plan.signed_until is None or follow_up.planned_at is None:
+        return False
+    return follow_up.pending and follow_up.planned_at > plan.signed_until
 
 
 def amends(follow_up: FollowUp, plan: Plan | None, at: datetime) -> str | None:
