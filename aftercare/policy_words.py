@@ -200,16 +200,13 @@ def _(row: Target, language: Language, policy: Policy) -> str:
 
 @says.register
 def _(row: Bound, language: Language, policy: Policy) -> str:
-    return text(
-        "policy.bound",
-        language,
-        least=_bounded("at_least", row.at_least, language),
-        most=_bounded("at_most", row.at_most, language),
-    )
-
-
-def _bounded(which: str, limit: timedelta | None, language: Language) -> str:
-    return text(f"policy.bound.{which}", language, duration=_duration(limit, language)) if limit else ""
+    limits = {"at_least": row.at_least, "at_most": row.at_most}
+    said = [
+        text(f"policy.bound.{which}", language, duration=_duration(limit, language))
+        for which, limit in limits.items()
+        if limit
+    ]
+    return text("policy.bound", language, limits=text("policy.bound.joint", language).join(said))
 
 
 @says.register

@@ -50,6 +50,7 @@ def test_a_clause_is_told_by_each_row_that_carries_it(policy: Policy) -> None:
         ("session-reminder", '10 min before "starts_at"'),
         ("crisis-chain", "must be told within 10 min"),
         ("questionnaire-length", "At most 8 min."),
+        ("session-length-individual", "At least 50 min, at most 1 h."),
         ("records-drawn", "30% of last month's items"),
         ("standard-3wd", "Only for workplace-adaptation."),
         ("eligible-individuals", "aged 18 to 60, in work or about to start work"),
