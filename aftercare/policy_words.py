@@ -9,6 +9,7 @@ from functools import singledispatch
 from shared.policy.conditions import Condition
 from shared.policy.counting import Period
 from shared.policy.model import (
+    Approval,
     Bound,
     CalendarRule,
     Certificate,
@@ -72,6 +73,17 @@ def name_of(row: Row) -> str:
 def says(row: Row, language: Language, policy: Policy) -> str:
     """A row as a sentence."""
     raise TypeError(f"{type(row).__name__} has no words yet: add them here")
+
+
+@says.register
+def _(row: Approval, language: Language, policy: Policy) -> str:
+    by = (
+        _role(row.by.removeprefix("role:"), language)
+        if row.by.startswith("role:")
+        else row.by.removeprefix("staff:")
+    )
+    begins = policy.effective_from
+    return text("policy.approval", language, version=policy.version, begins=begins, by=by, day=row.day)
 
 
 @says.register

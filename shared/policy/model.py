@@ -88,6 +88,15 @@ class ClassRule(Row):
         return status in self.status and sessions >= self.sessions_from and (attention or not self.attention)
 
 
+class Approval(Row):
+    """Who approved a version, by role or by staff id, and on which day (W7). Nobody's name."""
+
+    name: Code = "approval"
+    clause: Clause = "W7"
+    by: Annotated[str, Field(pattern=r"^(role:[a-z0-9\-]{1,64}|staff:[A-Za-z0-9_.:\-]{1,64})$")]
+    day: date
+
+
 class Gate(Row):
     """A thing that a service refuses, and the reason code that it gives."""
 
@@ -475,6 +484,7 @@ class Policy(Strict):
 
     version: Code
     effective_from: date
+    approved: Approval
     roles: tuple[Code, ...]
     milestones: tuple[Code, ...]
     """Every milestone that somebody reports. A duty that waits for another could never be fulfilled."""
@@ -519,6 +529,7 @@ class Policy(Strict):
 
     def rows(self) -> Iterator[Row]:
         """Every row that carries a clause."""
+        yield self.approved
         yield from self.classes
         yield from self.gates
         yield from self.follow_ups
