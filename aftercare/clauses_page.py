@@ -17,6 +17,7 @@ from pathlib import Path
 from services.survey.domain import questionnaire
 from shared.policy.clauses import Clause, known_clauses
 from shared.policy.model import (
+    Approval,
     Bound,
     CalendarRule,
     Certificate,
@@ -73,6 +74,7 @@ _DOCUMENTS = {
 }
 
 _KINDS: Mapping[type[Row], tuple[str, str | None]] = {
+    Approval: ("approval", None),
     ClassRule: ("class", "intake"),
     Gate: ("gate", None),
     FollowUpRule: ("follow-up", "scheduler"),

@@ -25,7 +25,7 @@ from rich.table import Table
 from aftercare.engines import EngineMissing
 from aftercare.fake_gateway import FakeGateway
 from aftercare.live import LiveView
-from aftercare.simulate import InputError, Run, isolate, prepared, read_input, summarise
+from aftercare.simulate import POLICY_HELP, InputError, Run, isolate, prepared, read_input, summarise
 from aftercare.stack import Stack
 from aftercare.staff import DiligentStaff, SimulationFailed
 from shared.contracts.events import FollowUpDue, IncidentChanged
@@ -33,7 +33,8 @@ from shared.messaging.bus import Publisher
 from shared.messaging.progress import Stuck
 from shared.observability import logging as logs
 from shared.policy.counting import end_of_day, local_day
-from shared.policy.model import Policy
+from shared.policy.reading import PolicyError
+from shared.policy.versions import Policies
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "half-a-year.jsonl"
 DAYS = 181
@@ -46,8 +47,8 @@ _NEXT = re.compile(r'/s/[^"/?]+/(?:q/[a-z-]+|send)')
 class PlayedStaff(DiligentStaff):
     """Staff and clients as they are: mostly, but not always, all goes well. The same in every run."""
 
-    def __init__(self, stack: Stack, publisher: Publisher, policy: Policy) -> None:
-        super().__init__(stack, publisher, policy)
+    def __init__(self, stack: Stack, publisher: Publisher, policies: Policies) -> None:
+        super().__init__(stack, publisher, policies)
         self._pages = stack.client("survey")
         self._invited: dict[str, str] = {}
         self._danger_told = False
@@ -129,7 +130,7 @@ def _given(key: str, draw: random.Random, danger: bool) -> dict[str, str]:
             return {"answer": draw.choice(("3", "4", "4", "5"))}
 
 
-async def run_demo(out: Path, console: Console) -> dict[str, Any]:
+async def run_demo(out: Path, console: Console, policy: Path | None = None) -> dict[str, Any]:
     """Run it and write summary, events and the last month's report into `out`; returns the summary."""
     began = time.monotonic()
     deliveries = read_input(EXAMPLE.read_text(encoding="utf-8").splitlines())
@@ -138,7 +139,7 @@ async def run_demo(out: Path, console: Console) -> dict[str, Any]:
     gateway = FakeGateway()
     async with gateway.serve() as url:
         own = {"survey": {"gateway_url": url, "public_url": "http://survey"}}
-        async with prepared(start, PlayedStaff, NAMESPACE, own) as run:
+        async with prepared(start, PlayedStaff, NAMESPACE, own, policy) as run:
             assert isinstance(run.staff, PlayedStaff)
             gateway.listeners.append(run.staff.take_message)
             view = LiveView(run, start, until, console)
@@ -188,14 +189,15 @@ def _show(summary: dict[str, Any], console: Console) -> None:
 
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for events, summary and report")] = Path("out/demo"),
+    policy: Annotated[Path | None, typer.Option(help=POLICY_HELP)] = None,
 ) -> None:
     """Half a year in the life of some 40 clients, in a minute."""
     logs.configure("ERROR")
     console = Console()
     try:
         isolate(NAMESPACE)
-        summary = asyncio.run(run_demo(out, console))
-    except (InputError, EngineMissing) as error:
+        summary = asyncio.run(run_demo(out, console, policy))
+    except (InputError, EngineMissing, PolicyError) as error:
         print(f"aftercare demo: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     except (Stuck, SimulationFailed) as error:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import httpx
@@ -26,6 +27,8 @@ from shared.contracts.types import COMPANY_ZONE
 from shared.messaging.bus import connection
 from shared.mongo.client import connect, database
 from shared.mongo.encryption import master_key
+from shared.policy.reading import PolicyError
+from shared.policy.versions import in_force_from, load_versions
 from shared.policy.workdays import WorkCalendar, load_calendar
 from shared.settings import Settings
 
@@ -84,6 +87,8 @@ async def examine(settings: Settings, urls: dict[str, str]) -> AsyncIterator[Fin
     """Every finding, in the order in which one would mend things."""
     for finding in check_secrets(settings):
         yield finding
+    for finding in check_policy(settings.policy_file, datetime.now(UTC)):
+        yield finding
     for finding in await check_bus(settings):
         yield finding
     client: AsyncIOMotorClient[dict[str, Any]] = connect(settings)
@@ -128,6 +133,22 @@ def check_secrets(settings: Settings) -> Iterator[Finding]:
         yield Finding("fail", "the master key of the field encryption cannot be used", str(error))
     else:
         yield Finding("ok", "the master key of the field encryption has its 96 bytes")
+
+
+def check_policy(path: Path | None, now: datetime) -> Iterator[Finding]:
+    """Which version of the policy is in force, and which are to come."""
+    try:
+        policies = load_versions(path)
+    except PolicyError as error:
+        for problem in error.problems:
+            yield Finding("fail", f"the policy cannot be used: {problem}", "see `aftercare policy lint`")
+        return
+    in_force = policies.by(now)
+    for version in policies.versions:
+        if in_force_from(version) > now:
+            yield Finding("ok", f"policy {version.version} comes into force on {version.effective_from}")
+        elif version is in_force:
+            yield Finding("ok", f"policy {version.version} is in force since {version.effective_from}")
 
 
 def check_calendar(calendar: WorkCalendar, today: date) -> Iterator[Finding]:

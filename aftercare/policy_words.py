@@ -10,6 +10,7 @@ from shared.policy.conditions import Condition
 from shared.policy.counting import Period
 from shared.policy.forms import AnyField, ChoiceField, CodesField, MinutesField, NumberField
 from shared.policy.model import (
+    Approval,
     Bound,
     CalendarRule,
     Certificate,
@@ -75,6 +76,17 @@ def name_of(row: Row) -> str:
 def says(row: Row, language: Language, policy: Policy) -> str:
     """A row as a sentence."""
     raise TypeError(f"{type(row).__name__} has no words yet: add them here")
+
+
+@says.register
+def _(row: Approval, language: Language, policy: Policy) -> str:
+    by = (
+        _role(row.by.removeprefix("role:"), language)
+        if row.by.startswith("role:")
+        else row.by.removeprefix("staff:")
+    )
+    begins = policy.effective_from
+    return text("policy.approval", language, version=policy.version, begins=begins, by=by, day=row.day)
 
 
 @says.register
@@ -203,16 +215,13 @@ def _(row: Target, language: Language, policy: Policy) -> str:
 
 @says.register
 def _(row: Bound, language: Language, policy: Policy) -> str:
-    return text(
-        "policy.bound",
-        language,
-        least=_bounded("at_least", row.at_least, language),
-        most=_bounded("at_most", row.at_most, language),
-    )
-
-
-def _bounded(which: str, limit: timedelta | None, language: Language) -> str:
-    return text(f"policy.bound.{which}", language, duration=_duration(limit, language)) if limit else ""
+    limits = {"at_least": row.at_least, "at_most": row.at_most}
+    said = [
+        text(f"policy.bound.{which}", language, duration=_duration(limit, language))
+        for which, limit in limits.items()
+        if limit
+    ]
+    return text("policy.bound", language, limits=text("policy.bound.joint", language).join(said))
 
 
 @says.register

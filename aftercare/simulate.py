@@ -40,7 +40,10 @@ from shared.messaging.bus import Publisher
 from shared.messaging.progress import Progress, Stuck
 from shared.observability import logging as logs
 from shared.policy.counting import end_of_day
-from shared.policy.model import Policy, load
+from shared.policy.reading import PolicyError
+from shared.policy.versions import Policies, load_versions
+
+POLICY_HELP = "A policy, or a folder with one for each version, instead of that of this release"
 
 
 class InputError(ValueError):
@@ -169,7 +172,7 @@ class Run:
     bot: FakeWeCom
 
 
-StaffMaker = Callable[[Stack, Publisher, Policy], DiligentStaff | AbsentStaff]
+StaffMaker = Callable[[Stack, Publisher, Policies], DiligentStaff | AbsentStaff]
 
 
 FETCH_WAIT_MS = 20
@@ -179,21 +182,30 @@ nothing when it has found nothing in time: with a wait of 2 ms, consumers stood 
 
 @asynccontextmanager
 async def prepared(
-    start: datetime, make_staff: StaffMaker, namespace: str = "", own: dict[str, dict[str, Any]] | None = None
+    start: datetime,
+    make_staff: StaffMaker,
+    namespace: str = "",
+    own: dict[str, dict[str, Any]] | None = None,
+    policy: Path | None = None,
 ) -> AsyncIterator[Run]:
-    """Engines, services, recorder and staff for a run that begins at `start`; all ended with the block."""
+    """Engines, services, recorder and staff for a run that begins at `start`; all ended with the block.
+
+    `policy`: a file, or a folder of versions, instead of the policy of the release. Raises PolicyError.
+    """
+    policies = load_versions(policy)
     # The drivers' threads and the event loop hand the interpreter to each other at every step of a transaction.
     sys.setswitchinterval(0.0005)
     clock, progress = VirtualClock(start), Progress()
     bot = FakeWeCom(clock=lambda: clock.now().timestamp())
     async with _engines() as engines, bot.serve() as address:
-        common = embedded_settings(engines, "simulation", namespace) | {"kafka_max_wait_ms": FETCH_WAIT_MS}
+        common = embedded_settings(engines, "simulation", namespace)
+        common |= {"kafka_max_wait_ms": FETCH_WAIT_MS, "policy_file": policy}
         channel = {"kind": "wecom", "url": f"{address}?key=simulation"}
         settings = {"crisis": {"crisis_channels": [channel]}, **(own or {})}
         async with running_stack(clock, progress, common, settings, SERVICES) as stack:
             publisher = Publisher(stack.settings["intake"], progress)
             outcome = Outcome()
-            staff = make_staff(stack, publisher, load())
+            staff = make_staff(stack, publisher, policies)
             async with Recorder(stack.settings["intake"], clock, progress) as recorder:
                 recorder.listeners += [outcome.note, staff.note]
                 await publisher.start()
@@ -245,10 +257,11 @@ async def simulate_file(
     until: datetime | None = None,
     late: Lateness | None = None,
     namespace: str = "",
+    policy: Path | None = None,
 ) -> dict[str, Any]:
     """Run a simulation and write `events.jsonl` and `summary.json` into `out`; returns the summary.
 
-    Raises InputError, Stuck (naming the service), SimulationFailed and EngineMissing.
+    Raises InputError, PolicyError, Stuck (naming the service), SimulationFailed and EngineMissing.
     """
     began = time.monotonic()
     deliveries = read_input(lines, late)
@@ -257,7 +270,7 @@ async def simulate_file(
     start = min(item.at for item in deliveries)
     deliveries = [item for item in deliveries if until is None or item.at <= until]
     make: StaffMaker = DiligentStaff if staff is StaffKind.diligent else lambda *_: AbsentStaff()
-    async with prepared(start, make, namespace) as run:
+    async with prepared(start, make, namespace, policy=policy) as run:
         last = deliveries[-1].at if deliveries else start
 
         def end() -> datetime:
@@ -308,6 +321,7 @@ def simulate(
         str | None, typer.Option(help="SEED:DAYS: deliver each event up to that many days late")
     ] = None,
     namespace: Annotated[str, typer.Option(help="Needed on external engines: what the run keeps to")] = "",
+    policy: Annotated[Path | None, typer.Option(help=POLICY_HELP)] = None,
 ) -> None:
     """Run the real services in time-lapse over a file of events, and write all that was on the bus."""
     logs.configure("ERROR")
@@ -322,9 +336,10 @@ def simulate(
                 until=_day(until) if until else None,
                 late=Lateness.parse(late) if late else None,
                 namespace=namespace,
+                policy=policy,
             )
         )
-    except (InputError, EngineMissing) as error:
+    except (InputError, EngineMissing, PolicyError) as error:
         print(f"aftercare simulate: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     except (Stuck, SimulationFailed) as error:

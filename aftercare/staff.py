@@ -22,7 +22,7 @@ from shared.contracts.events import (
 )
 from shared.contracts.types import write_time
 from shared.messaging.bus import Outgoing, Publisher
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 
 SOURCE = "/simulation/staff"
 STAFF = "staff-simulated"
@@ -65,10 +65,10 @@ class DiligentStaff:
     observing = ("reporting",)
     """The services that only take note of what happens."""
 
-    def __init__(self, stack: Stack, publisher: Publisher, policy: Policy) -> None:
+    def __init__(self, stack: Stack, publisher: Publisher, policies: Policies) -> None:
         self._agenda = Agenda()
         self._publisher = publisher
-        self._policy = policy
+        self._policies = policies
         self._clock = stack.clock
         self._survey = stack.client("survey", "operations", subject=STAFF)
         self._crisis = stack.client("crisis", "supervisor", subject=SUPERVISOR)
@@ -118,7 +118,7 @@ class DiligentStaff:
             self.plan(self._due[planned.follow_up_id])
 
     def _meet(self, duty: DutyChanged) -> None:
-        rule = self._policy.duty(duty.rule)
+        rule = self._policies.by(duty.at).duty(duty.rule)
         milestone = rule.fulfilled_by.milestone
         if milestone:
             # What repeats opens again in the instant in which it is done: it is done on its last day.

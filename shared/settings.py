@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
@@ -57,6 +58,10 @@ class Settings(BaseSettings):
     """The audience that a bearer token must name."""
     master_key: SecretStr | None = None
     """Base64 of the 96 bytes under which the data keys of the field encryption are kept."""
+
+    policy_file: Path | None = None
+    """The policy to follow instead of the one that comes with the release: a file, or a folder with one for each
+    version. Every service needs the same."""
 
     log_level: str = "INFO"
     """The lowest level that is logged."""

@@ -126,7 +126,7 @@ def _see(incident: Incident, pager: Pager) -> IncidentView:
         intervening_at=incident.intervening_at,
         resolved_at=incident.resolved_at,
         head_told_at=incident.head_told_at,
-        next_at=domain.next_at(incident, pager.chain),
+        next_at=domain.next_at(incident, pager.chains.of(incident)),
     )
 
 

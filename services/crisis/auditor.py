@@ -74,7 +74,7 @@ class Auditor:
 
     def _check(self, watch: Watch) -> str | None:
         incident = watch.incident
-        at = domain.next_at(incident, self._pager.chain)
+        at = domain.next_at(incident, self._pager.chains.of(incident))
         if at is None and incident.awaiting:
             return f"no-next-step {incident.id}"
         attempts = [line for line in incident.timeline if line.kind in ("paged", "page-failed")]

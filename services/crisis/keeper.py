@@ -12,6 +12,7 @@ from aiokafka import ConsumerRecord
 from pymongo.errors import PyMongoError
 
 from services.crisis import domain
+from services.crisis.chains import Chains
 from services.crisis.domain import Incident, Moment
 from services.crisis.store import Store, line_key
 from shared.clock import Clock
@@ -22,7 +23,6 @@ from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes
 from shared.mongo.journal import Entry, Journal, Outcome, Parcel
-from shared.policy.model import CrisisChain
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class Keeper:
         journal: Journal,
         store: Store,
         dead_letters: DeadLetters,
-        chain: CrisisChain,
+        chains: Chains,
         clock: Clock,
         progress: Progress,
     ) -> None:
@@ -62,7 +62,7 @@ class Keeper:
         self._journal = journal
         self._store = store
         self._dead_letters = dead_letters
-        self._chain = chain
+        self._chains = chains
         self._clock = clock
         self._progress = progress
         self._dirty: dict[str, None] = {}
@@ -173,8 +173,12 @@ class Keeper:
                 for line in fresh
             ]
         merged = domain.pruned(merged)
-        merged = merged.model_copy(update={"next_at": domain.next_at(merged, self._chain)})
-        kept = domain.scrubbed(merged) if merged.erase and domain.settled(merged, self._chain) else merged
+        merged = merged.model_copy(update={"next_at": domain.next_at(merged, self._chains.of(merged))})
+        kept = (
+            domain.scrubbed(merged)
+            if merged.erase and domain.settled(merged, self._chains.of(merged))
+            else merged
+        )
         outcome.view.apply(Changes(puts=[kept]))
         return outcome, kept
 
@@ -200,7 +204,7 @@ class Keeper:
                     traceparent=trace,
                 )
                 records.append(Outgoing.of(event))
-            if escalation := domain.unanswered(merged, line, self._chain):
+            if escalation := domain.unanswered(merged, line, self._chains.of(merged)):
                 event = derive(
                     cause, SOURCE, escalation, time=line.at, topic="escalation-required", traceparent=trace
                 )

@@ -11,6 +11,7 @@ from pymongo.errors import PyMongoError
 
 from services.crisis.api import routes
 from services.crisis.auditor import Auditor
+from services.crisis.chains import Chains
 from services.crisis.dispatch import Dispatcher
 from services.crisis.erasures import Erasures
 from services.crisis.flags import FlagReader
@@ -26,7 +27,7 @@ from services.crisis.store import Store
 from shared.clock import Clock, SystemClock
 from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
-from shared.policy.model import load
+from shared.policy.versions import load_versions
 from shared.web.service import Runtime, create_app
 
 log = structlog.get_logger(__name__)
@@ -41,17 +42,17 @@ def build(
 ) -> FastAPI:
     """The application. `transport` carries all requests that leave it, where no real provider may be reached."""
     runtime = Runtime(SERVICE, settings, clock, progress)
-    chain = load().crisis
+    chains = Chains(load_versions(settings.policy_file))
     http = httpx.AsyncClient(timeout=settings.page_timeout, transport=transport)
     store = Store(runtime.db)
     key = settings.master_key.get_secret_value() if settings.master_key else None
     base = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
     links = Links(master_key(key), base, settings.page_link_valid)
-    composer = Composer(links, settings.client_url, chain)
+    composer = Composer(links, settings.client_url, chains)
     dispatcher = Dispatcher(read_roster(settings.roster_file), settings.fallback(), http)
-    keeper = Keeper(runtime.journal, store, runtime.dead_letters, chain, clock, progress)
+    keeper = Keeper(runtime.journal, store, runtime.dead_letters, chains, clock, progress)
     erasures = Erasures(store, runtime.vault, progress)
-    pager = Pager(store, keeper, dispatcher, composer, chain, clock, progress, erasures.wake)
+    pager = Pager(store, keeper, dispatcher, composer, chains, clock, progress, erasures.wake)
     flags = FlagReader(settings, pager, clock, progress)
     notices = Notices(store, dispatcher, clock, progress)
     heartbeat = settings.heartbeat_url.get_secret_value() if settings.heartbeat_url else None
@@ -66,7 +67,7 @@ def build(
             log.warning("following up waits for the database", error=type(error).__name__)
 
     runtime.preparations += [store.ensure_indexes, pager.load, flags.wait_started]
-    runtime.react(CrisisReactions(store, chain), TOPICS, after_batch=after_batch)
+    runtime.react(CrisisReactions(store, chains), TOPICS, after_batch=after_batch)
     runtime.run("pager", pager.run, at_once=True)
     runtime.run("keeper", lambda: keeper.run(pager), at_once=True)
     runtime.run("flags", lambda: flags.run(keeper.prepared.wait), at_once=True)

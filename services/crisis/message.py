@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from services.crisis.chains import Chains
 from services.crisis.channels import Message
 from services.crisis.domain import Incident, Page
 from services.crisis.links import Links
 from services.crisis.roster import Recipient
 from shared.contracts.types import COMPANY_ZONE, write_time
-from shared.policy.model import CrisisChain
 from shared.web.texts import Language, text
 
 
 class Composer:
     """Writes pages."""
 
-    def __init__(self, links: Links, client_url: str, chain: CrisisChain) -> None:
+    def __init__(self, links: Links, client_url: str, chains: Chains) -> None:
         self._links = links
         self._client_url = client_url
-        self._chain = chain
+        self._chains = chains
 
     def compose(self, incident: Incident, page: Page, recipient: Recipient, now: datetime) -> Message:
         """The page for one recipient."""
@@ -42,7 +42,7 @@ class Composer:
             "level": text(f"crisis.level.{incident.level}", language),
             "client": incident.client_id,
             "since": _clock(incident.since),
-            "until": _clock(incident.since + self._chain.intervention_within),
+            "until": _clock(incident.since + self._chains.of(incident).intervention_within),
             "origin": next((flag.origin for flag in reversed(incident.flags) if flag.origin), "-"),
         }
         if incident.deadline:

@@ -17,6 +17,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from services.crisis import domain
+from services.crisis.chains import Chains
 from services.crisis.dispatch import Dispatcher
 from services.crisis.domain import Flag, Incident, Page
 from services.crisis.keeper import SERVICE, Keeper, Letter
@@ -25,7 +26,6 @@ from services.crisis.store import Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
 from shared.observability import metrics, tracing
-from shared.policy.model import CrisisChain
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class Pager:
         keeper: Keeper,
         dispatcher: Dispatcher,
         composer: Composer,
-        chain: CrisisChain,
+        chains: Chains,
         clock: Clock,
         progress: Progress,
         erased: asyncio.Event,
@@ -95,7 +95,7 @@ class Pager:
         self._keeper = keeper
         self._dispatcher = dispatcher
         self._composer = composer
-        self.chain = chain
+        self.chains = chains
         self._clock = clock
         self._progress = progress
         self._name = secrets.token_hex(8)
@@ -216,7 +216,7 @@ class Pager:
 
     def due_at(self, watch: Watch) -> datetime | None:
         """When this replica does something about the incident next."""
-        at = domain.next_at(watch.incident, self.chain)
+        at = domain.next_at(watch.incident, self.chains.of(watch.incident))
         if at is None or watch.held_until is None:
             return at
         return max(at, watch.held_until)
@@ -245,8 +245,8 @@ class Pager:
         watch.held_until = None
         while watch.held_until is None:
             now = self._clock.now()
-            self._replace(watch, domain.elapse(watch.incident, self.chain, now))
-            pages = domain.due(watch.incident, self.chain, now)
+            self._replace(watch, domain.elapse(watch.incident, self.chains.of(watch.incident), now))
+            pages = domain.due(watch.incident, self.chains.of(watch.incident), now)
             if not pages:
                 return
             await asyncio.gather(*(self._page(watch, page) for page in pages))
@@ -297,7 +297,9 @@ class Pager:
             return False
         if stored is not None:
             self._replace(watch, domain.extend(watch.incident, stored.timeline))
-        return any(other.key == page.key for other in domain.due(watch.incident, self.chain, now))
+        return any(
+            other.key == page.key for other in domain.due(watch.incident, self.chains.of(watch.incident), now)
+        )
 
     def _replace(self, watch: Watch, incident: Incident) -> None:
         if incident is not watch.incident:
@@ -344,7 +346,7 @@ class Pager:
                 continue
             if stored.id in self._ended:  # read before the end of it was written
                 stored = domain.extend(self._ended[stored.id], stored.timeline)
-            if domain.settled(stored, self.chain):
+            if domain.settled(stored, self.chains.of(stored)):
                 continue
             watch = self.board[stored.id] = Watch(stored)
             self._flags |= {flag.unique: (flag.digest, stored.id) for flag in stored.flags}
@@ -396,7 +398,11 @@ class Pager:
 
     def _drop_if_over(self, watch: Watch) -> None:
         key = watch.incident.id
-        if watch.worker or self._keeper.is_dirty(key) or not domain.settled(watch.incident, self.chain):
+        if (
+            watch.worker
+            or self._keeper.is_dirty(key)
+            or not domain.settled(watch.incident, self.chains.of(watch.incident))
+        ):
             return
         if self.board.pop(key, None) is not None:
             self._ended[key] = watch.incident

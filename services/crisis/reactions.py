@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.crisis import domain
+from services.crisis.chains import Chains
 from services.crisis.domain import Incident
 from services.crisis.keeper import SOURCE
 from services.crisis.store import Erasure, Notice, Store
@@ -13,7 +14,6 @@ from shared.contracts.envelope import Event
 from shared.contracts.events import ClientErased, EscalationRequired
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
-from shared.policy.model import CrisisChain
 
 TOPICS = ("escalation-required", "client-erased")
 
@@ -21,9 +21,9 @@ TOPICS = ("escalation-required", "client-erased")
 class CrisisReactions:
     """Read and decide (shared.messaging.loop)."""
 
-    def __init__(self, store: Store, chain: CrisisChain) -> None:
+    def __init__(self, store: Store, chains: Chains) -> None:
         self._store = store
-        self._chain = chain
+        self._chains = chains
 
     async def read(self, session: Session, events: Sequence[Event]) -> View:
         escalations = [event.data for event in events if isinstance(event.data, EscalationRequired)]
@@ -52,7 +52,9 @@ class CrisisReactions:
             if view.get(Incident, domain.deadline_id(data)):
                 return Changes()
             incident = domain.open_deadline(event, data, now)
-            return Changes([incident.model_copy(update={"next_at": domain.next_at(incident, self._chain)})])
+            return Changes(
+                [incident.model_copy(update={"next_at": domain.next_at(incident, self._chains.of(incident))})]
+            )
         if view.get(Notice, data.escalation_id):
             return Changes()
         notice = Notice(
@@ -64,7 +66,7 @@ class CrisisReactions:
     def _erased(self, view: View, data: ClientErased) -> Changes:
         puts: list[Document] = [Erasure(id=data.client_id, requested_at=data.requested_at)]
         for incident in view.having(Incident, "client_id", data.client_id):
-            if domain.settled(incident, self._chain):
+            if domain.settled(incident, self._chains.of(incident)):
                 puts.append(domain.scrubbed(incident))
             else:  # somebody in danger cannot be looked for without an id
                 puts.append(incident.model_copy(update={"erase": True}))

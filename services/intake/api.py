@@ -15,6 +15,7 @@ from services.intake.domain.forms import Value
 from services.intake.domain.ledger import Case, Client
 from services.intake.domain.private_detail import looks_like
 from services.intake.domain.snapshots import end_of_month
+from services.intake.domain.versions import policy_for
 from services.intake.domain.why import why
 from services.intake.forms import Forms
 from services.intake.ingress import Ingress, NotStored, Result
@@ -24,6 +25,7 @@ from shared.contracts.events import CaseClass
 from shared.contracts.types import Id, write_time
 from shared.mongo.encryption import Sealed, Vault
 from shared.policy.model import Policy
+from shared.policy.versions import Policies
 from shared.web.auth import Principal, allowed
 from shared.web.problems import Problem, problem_response
 
@@ -61,7 +63,7 @@ class ReadFile(CaseFile):
 
 
 def routes(
-    store: Store, vault: Vault, ingress: Ingress, forms: Forms, clock: Clock, policy: Policy
+    store: Store, vault: Vault, ingress: Ingress, forms: Forms, clock: Clock, policies: Policies
 ) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1")
@@ -92,6 +94,7 @@ def routes(
     async def get_case(case_id: str, _: Reader) -> JSONResponse:
         case = await _case(store, case_id)
         client = await store.client(case.client_id)
+        policy = policy_for(case, clock.now(), policies)
         told = why(case, policy, await store.agreed(case_id), await store.forms_of_case(case_id))
         return JSONResponse({**_classified(case, client, policy), "why": told})
 
@@ -136,7 +139,11 @@ def routes(
         else:
             cases = await store.page(end_of_month(month), those, after, limit)
             clients = await store.clients_by_id([case.client_id for case in cases])
-            items = [_classified(case, clients.get(case.client_id), policy) for case in cases]
+            now = clock.now()
+            items = [
+                _classified(case, clients.get(case.client_id), policy_for(case, now, policies))
+                for case in cases
+            ]
             last = cases[-1].id if len(cases) == limit else None
         as_of = write_time(snapshot.as_of if snapshot else clock.now())
         return JSONResponse({"items": items, "next": last, "as_of": as_of, "snapshot": snapshot is not None})

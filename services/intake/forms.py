@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from shared.mongo.documents import Changes
 from shared.mongo.encryption import Sealed, Vault
 from shared.mongo.journal import Entry, Journal, Outcome
 from shared.policy.model import IntakeForm, Policy
+from shared.policy.versions import Policies
 from shared.web.auth import Principal
 from shared.web.problems import Problem
 
@@ -34,16 +35,26 @@ class Opened:
 class Forms:
     """What is done with forms. Who may do it is checked here: each form of the policy says so."""
 
-    def __init__(self, store: Store, vault: Vault, journal: Journal, clock: Clock, policy: Policy) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, journal: Journal, clock: Clock, policies: Policies
+    ) -> None:
         self._store = store
         self._vault = vault
         self._journal = journal
         self._clock = clock
-        self._policy = policy
+        self._policies = policies
+
+    def all(self) -> Sequence[IntakeForm]:
+        """The forms of the policy in force."""
+        return self._policy.forms
+
+    @property
+    def _policy(self) -> Policy:
+        return self._policies.by(self._clock.now())
 
     def form(self, name: str, kind: str) -> IntakeForm:
         """The row of that name. Raises Problem."""
-        known = [form for form in self._policy.forms if form.about == kind]
+        known = [form for form in self.all() if form.about == kind]
         found = next((form for form in known if form.name == name), None)
         if found is None:
             there = ", ".join(form.name for form in known) or "none"

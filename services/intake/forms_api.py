@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.intake.domain.forms import About, Marked, Sheet, Value
 from services.intake.forms import Forms, Opened
 from shared.contracts.types import Code, Id, Timestamp
-from shared.policy.model import IntakeForm, Policy
+from shared.policy.model import IntakeForm
+from shared.policy.versions import Policies
 from shared.web.auth import Principal, Role, allowed
 
 
@@ -62,17 +63,18 @@ class Asked(BaseModel):
     items: list[IntakeForm]
 
 
-def routes(forms: Forms, policy: Policy) -> APIRouter:
+def routes(forms: Forms, policies: Policies) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1", tags=["forms"])
-    writing = _those(role for form in policy.forms for role in form.written_by)
-    reading = _those(role for form in policy.forms for role in form.read_by)
+    every = [form for policy in policies.versions for form in policy.forms]
+    writing = _those(role for form in every for role in form.written_by)
+    reading = _those(role for form in every for role in form.read_by)
     writer, reader = Depends(allowed(*writing)), Depends(allowed(*reading))
     anybody = Depends(allowed(*writing, *reading))
 
     @router.get("/forms", summary="What each form asks, who writes and who reads it")
     async def get_forms(_: Principal = anybody) -> Asked:
-        return Asked(items=list(policy.forms))
+        return Asked(items=list(forms.all()))
 
     @router.put("/cases/{case_id}/forms/{form}", summary="Write a form about a case")
     async def put_case_form(case_id: Id, form: str, written: Written, who: Principal = writer) -> Taken:

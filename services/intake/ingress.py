@@ -25,7 +25,7 @@ from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.journal import Entry, Journal, Outcome, Transaction
 from shared.observability import tracing
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Ingress:
         clock: Clock,
         progress: Progress,
         crisis: httpx.AsyncClient | None,
-        policy: Policy,
+        policies: Policies,
     ) -> None:
         self._settings = settings
         self._journal = journal
@@ -65,7 +65,7 @@ class Ingress:
         self._clock = clock
         self._progress = progress
         self._crisis = crisis
-        self._policy = policy
+        self._policies = policies
         self._storing: set[asyncio.Task[Any]] = set()
 
     async def take(self, documents: Sequence[Any]) -> list[Result]:
@@ -96,7 +96,7 @@ class Ingress:
     async def _too_early(self, events: dict[int, Event]) -> dict[int, Result]:
         """W43: the sessions scheduled before the client has confirmed the plan, where the policy refuses them."""
         refused: dict[int, Result] = {}
-        if self._policy.switches.unconfirmed_sessions != "refused":
+        if self._policies.by(self._clock.now()).switches.unconfirmed_sessions != "refused":
             return refused
         for index, event in events.items():
             if not isinstance(event.data, SessionScheduled):
@@ -135,7 +135,8 @@ class Ingress:
             return outcome
 
         flags = [event for event in events.values() if event.topic == "crisis-flagged"]
-        found = [flag_of(event, self._policy.eligibility) for event in events.values()]  # W26: in an opening
+        # W26: in an opening
+        found = [flag_of(event, self._policies.by(event.time).eligibility) for event in events.values()]
         if crises := [*flags, *(flag for flag in found if flag)]:
             await self._take_crises(work, crises, alone=len(flags) == len(events))
             return reused

@@ -17,7 +17,7 @@ from services.intake.store import Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
 from shared.mongo.erasure import carry_out
-from shared.policy.model import load
+from shared.policy.versions import load_versions
 from shared.web.crisis import crisis_client
 from shared.web.service import Readiness, Runtime, create_app
 
@@ -28,24 +28,24 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
     store = Store(runtime.db)
     runtime.preparations.append(store.ensure_indexes)
     erased = asyncio.Event()
-    policy = load(settings.policy_file)
-    snapshots = SnapshotTaker(store, runtime.journal, policy, progress)
+    policies = load_versions(settings.policy_file)
+    snapshots = SnapshotTaker(store, runtime.journal, policies, progress)
 
     def wake() -> None:
         erased.set()
         snapshots.wake.set()
 
-    runtime.react(IntakeReactions(store, policy), after_batch=wake)
+    runtime.react(IntakeReactions(store, policies), after_batch=wake)
     runtime.run("snapshots", snapshots.run)
     runtime.run(
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("intake"))
     )
     crisis = crisis_client("intake", settings, settings.crisis_url, settings.crisis_token)
-    ingress = Ingress(settings, runtime.journal, store, clock, progress, crisis, policy)
-    forms = Forms(store, runtime.vault, runtime.journal, clock, policy)
+    ingress = Ingress(settings, runtime.journal, store, clock, progress, crisis, policies)
+    forms = Forms(store, runtime.vault, runtime.journal, clock, policies)
     app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
-    app.include_router(routes(store, runtime.vault, ingress, forms, clock, policy))
-    app.include_router(forms_api.routes(forms, policy))
+    app.include_router(routes(store, runtime.vault, ingress, forms, clock, policies))
+    app.include_router(forms_api.routes(forms, policies))
     return app
 
 

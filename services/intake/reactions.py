@@ -12,6 +12,7 @@ from services.intake.domain.forms import Sheet
 from services.intake.domain.ledger import Case, Client
 from services.intake.domain.sessions import outside_bounds
 from services.intake.domain.snapshots import Line, Snapshot
+from services.intake.domain.versions import policy_for
 from services.intake.store import Store
 from shared.contracts.envelope import Event, derive
 from shared.contracts.events import (
@@ -27,15 +28,15 @@ from shared.mongo.client import Session
 from shared.mongo.documents import Changes, View
 from shared.mongo.erasure import Erasure
 from shared.observability import metrics
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 
 
 class IntakeReactions:
     """What intake does about each event."""
 
-    def __init__(self, store: Store, policy: Policy) -> None:
+    def __init__(self, store: Store, policies: Policies) -> None:
         self._store = store
-        self._policy = policy
+        self._policies = policies
 
     async def read(self, session: Session, events: Sequence[Event]) -> View:
         return await self._store.concerning(session, events)
@@ -67,13 +68,13 @@ class IntakeReactions:
         client = _client(view, client_id)
         after = ledger.record(before, event)
         changes = self._said_anew(before, after, client, client, event, now)
-        agreed = _agreements(view, case_id)
-        known = set(outside_bounds(before, agreed, self._policy))
-        marks = set(outside_bounds(after, agreed, self._policy)) - known
+        policy, agreed = self._policies.by(now), _agreements(view, case_id)
+        known = set(outside_bounds(before, agreed, policy))
+        marks = set(outside_bounds(after, agreed, policy)) - known
         counted = [metrics.SESSIONS_OUTSIDE_BOUNDS.labels(mark.bound, mark.how).inc for mark in marks]
         match event.data:
             case CaseOpened():
-                flag = flag_of(event, self._policy.eligibility)
+                flag = flag_of(event, self._policies.by(event.time).eligibility)
                 changes += Changes(events=[flag] if flag else [])
             case FollowUpRecorded() as data:
                 changes += self._propose(before, after, data, event, now)
@@ -93,10 +94,11 @@ class IntakeReactions:
         self, before: Case, after: Case, client_before: Client, client: Client, event: Event, now: datetime
     ) -> Changes:
         """The case stored, and told to everyone if it stands otherwise than before."""
-        stands = ledger.standing(after, client, self._policy)
+        stands = ledger.standing(after, client, policy_for(after, now, self._policies))
         # A record alone makes no case: follow-ups are of cases that were told before.
         is_known = before.revision or isinstance(event.data, FollowUpRecorded)
-        if is_known and ledger.standing(before, client_before, self._policy) == stands:
+        then = policy_for(before, before.classified_at or now, self._policies)  # by which it was told
+        if is_known and ledger.standing(before, client_before, then) == stands:
             return Changes(puts=[after])
         told = after.model_copy(
             update={
@@ -117,11 +119,12 @@ class IntakeReactions:
         self, before: Case, after: Case, data: FollowUpRecorded, event: Event, now: datetime
     ) -> Changes:
         """Key attention proposed because of a score: once for a follow-up, and not where a person has decided."""
-        said = ledger.proposal(after, self._policy)
+        policy = policy_for(after, now, self._policies)
+        said = ledger.proposal(after, policy)
         if said is None or said.event_id != event.id or said.source != event.source:
             return Changes()
         known = (*before.records.values(), *before.earlier.records)
-        if any(one.follow_up_id == data.follow_up_id and ledger.severe(one, self._policy) for one in known):
+        if any(one.follow_up_id == data.follow_up_id and ledger.severe(one, policy) for one in known):
             return Changes()
         proposal = AttentionChanged(
             case_id=after.id,

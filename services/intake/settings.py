@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
@@ -15,8 +14,6 @@ class IntakeSettings(Settings):
 
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8001
     """The port to listen on."""
-    policy_file: Path | None = None
-    """A policy to follow instead of the one that comes with the release."""
     crisis_url: str | None = None
     """Where the crisis service is: takes a crisis over HTTP that the bus does not take within seconds."""
     crisis_token: SecretStr | None = None

@@ -10,12 +10,13 @@ import structlog
 
 from services.intake.domain import snapshots
 from services.intake.domain.ledger import Client
+from services.intake.domain.versions import policy_for
 from services.intake.store import Store
 from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes
 from shared.mongo.journal import Journal, Outcome
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 
 log = structlog.get_logger(__name__)
 
@@ -30,12 +31,12 @@ class SnapshotTaker:
     """Carries out the snapshots that were asked for, each from where it stands."""
 
     def __init__(
-        self, store: Store, journal: Journal, policy: Policy, progress: Progress, batch: int = BATCH
+        self, store: Store, journal: Journal, policies: Policies, progress: Progress, batch: int = BATCH
     ) -> None:
         self.wake = asyncio.Event()
         self._store = store
         self._journal = journal
-        self._policy = policy
+        self._policies = policies
         self._progress = progress
         self._batch = batch
 
@@ -69,7 +70,10 @@ class SnapshotTaker:
         clients = await self._store.clients_by_id([case.client_id for case in cases], session)
         found = (
             snapshots.line(
-                case, clients.get(case.client_id) or Client(id=case.client_id), snapshot, self._policy
+                case,
+                clients.get(case.client_id) or Client(id=case.client_id),
+                snapshot,
+                policy_for(case, snapshot.last_instant, self._policies),
             )
             for case in cases
         )

@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict
 
 from services.reporting.domain import counting
 from services.reporting.domain.figures import Figures
+from services.reporting.domain.months import policy_of
 from services.reporting.report import render
 from services.reporting.store import Store
 from shared.clock import Clock
 from shared.contracts.types import Month
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 from shared.web.auth import allowed
 
 NO_OUTSIDE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -47,7 +48,7 @@ class PublishedReports(BaseModel):
     """Pass it as `before` for the next page; null at the end."""
 
 
-def routes(store: Store, policy: Policy, clock: Clock) -> APIRouter:
+def routes(store: Store, policies: Policies, clock: Clock) -> APIRouter:
     """The routes under `/v1`, for those who answer for the regime or see that it is kept."""
     router = APIRouter(
         prefix="/v1",
@@ -56,7 +57,8 @@ def routes(store: Store, policy: Policy, clock: Clock) -> APIRouter:
     )
 
     async def live(month: str) -> Figures:
-        return counting.figures(month, await store.of_month(month), policy, clock.now())
+        now = clock.now()
+        return counting.figures(month, await store.of_month(month), policy_of(month, policies, now), now)
 
     async def report_of(month: str, wants_live: bool) -> ReportDocument:
         published = None if wants_live else await store.report(month)
@@ -85,7 +87,7 @@ def routes(store: Store, policy: Policy, clock: Clock) -> APIRouter:
     async def report_html(month: InPath, live: Live = False) -> Response:
         shown = await report_of(month, live)
         return HTMLResponse(
-            render(shown.figures, shown.published_at, policy),
+            render(shown.figures, shown.published_at, policy_of(month, policies, clock.now())),
             headers={"Content-Security-Policy": NO_OUTSIDE, "Cache-Control": "no-store"},
         )
 

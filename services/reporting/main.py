@@ -11,20 +11,20 @@ from services.reporting.settings import ReportingSettings
 from services.reporting.store import Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
-from shared.policy.model import load
+from shared.policy.versions import load_versions
 from shared.web.service import Runtime, create_app
 
 
 def build(settings: ReportingSettings, clock: Clock, progress: Progress) -> FastAPI:
     """The reporting service as an application. Raises PolicyError or KeyError for a policy it cannot report by."""
-    policy = load()
+    policies = load_versions(settings.policy_file)
     now = clock.now()
-    # A target that the policy lacks is found now and not on the 5th.
-    counting.figures(f"{now:%Y-%m}", counting.Facts(), policy, now)
+    for policy in policies.versions:  # a target that one lacks is found now and not on the 5th
+        counting.figures(f"{now:%Y-%m}", counting.Facts(), policy, now)
     runtime = Runtime("reporting", settings, clock, progress)
     store = Store(runtime.db)
     runtime.preparations.append(store.ensure_indexes)
-    runtime.react(ReportingReactions(store, policy))
+    runtime.react(ReportingReactions(store, policies))
     app = create_app(runtime, "Aftercare reporting")
-    app.include_router(routes(store, policy, clock))
+    app.include_router(routes(store, policies, clock))
     return app

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from services.reporting.domain import counting
 from services.reporting.domain.counting import Facts
+from services.reporting.domain.months import policy_of
 from services.reporting.domain.read_models import (
     Case,
     Duty,
@@ -32,7 +33,7 @@ from shared.contracts.events import (
 )
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, View
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 
 SOURCE = "/aftercare/reporting"
 REPORT_RULE = "report-5th"
@@ -43,10 +44,10 @@ REPORT = "follow-up-analysis"
 class ReportingReactions:
     """What reporting does about events: it keeps their facts, and publishes a report once a month."""
 
-    def __init__(self, store: Store, policy: Policy) -> None:
+    def __init__(self, store: Store, policies: Policies) -> None:
         self._store = store
-        self._policy = policy
-        self._zone = policy.switches.zone
+        self._policies = policies
+        self._zone = policies.versions[-1].switches.zone
 
     async def read(self, session: Session, events: Sequence[Event]) -> View:
         bodies = [event.data for event in events]
@@ -122,7 +123,7 @@ class ReportingReactions:
             view.all(Case),
             view.all(IntakeData),
         )
-        figures = counting.figures(month, facts, self._policy, now)
+        figures = counting.figures(month, facts, policy_of(month, self._policies, now), now)
         said = ReportPublished(month=month, report=REPORT, published_at=now, figures=counting.flat(figures))
         return Changes(
             puts=[Report(id=month, published_at=now, figures=figures)],

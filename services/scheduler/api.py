@@ -11,18 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.scheduler.approval import Approval
 from services.scheduler.domain.agenda import Duty, FollowUp, FollowUpState
-from services.scheduler.domain.plans import MILESTONES, Plan
+from services.scheduler.domain.planning import Regime
+from services.scheduler.domain.plans import Plan
 from services.scheduler.reactions import SOURCE
 from services.scheduler.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import derive
 from shared.contracts.events import CaseClass, Form, MilestoneReached
+from shared.contracts.plans import MILESTONES
 from shared.contracts.types import EARLIEST, Code, Id, Timestamp, write_time
 from shared.messaging.bus import Outgoing
 from shared.mongo.client import Session
 from shared.mongo.journal import Entry, Journal, Outcome
 from shared.policy.counting import month_span
-from shared.policy.model import Policy
 from shared.web.auth import Principal, allowed
 from shared.web.problems import Problem
 
@@ -133,10 +134,10 @@ After = Annotated[str | None, Query(description="The last id of the page before"
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
-def routes(store: Store, journal: Journal, clock: Clock, policy: Policy) -> APIRouter:
+def routes(store: Store, journal: Journal, clock: Clock, regime: Regime) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1")
-    router.include_router(_plans(store, Approval(store, journal, clock), clock, policy))
+    router.include_router(_plans(store, Approval(store, journal, clock), clock, regime))
 
     @router.get("/follow-ups", summary="Follow-ups, by case, client, state, rule, class and time")
     async def get_follow_ups(
@@ -212,9 +213,9 @@ def routes(store: Store, journal: Journal, clock: Clock, policy: Policy) -> APIR
     return router
 
 
-def _plans(store: Store, approval: Approval, clock: Clock, policy: Policy) -> APIRouter:
+def _plans(store: Store, approval: Approval, clock: Clock, regime: Regime) -> APIRouter:
     router = APIRouter(prefix="/plans/{month}")
-    zone = policy.switches.zone
+    zone = regime.policy.switches.zone
 
     async def shown(plan: Plan | None) -> ShownPlan:
         if plan is None or plan.state is None:

@@ -12,6 +12,7 @@ from services.scheduler.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import Event, derive
 from shared.contracts.events import MilestoneReached
+from shared.contracts.plans import DECISIONS, SIGNED
 from shared.contracts.types import write_time
 from shared.messaging.bus import Outgoing
 from shared.mongo.client import Session
@@ -47,7 +48,7 @@ class Approval:
         def step(plan: Plan | None, now: datetime) -> tuple[Plan, MilestoneReached | None]:
             if plan is None or plan.state is None:
                 raise _no_plan()
-            if plan.state == plans.DECISIONS[milestone]:
+            if plan.state == DECISIONS[milestone]:
                 return plan, None
             if plan.state != "drafted":
                 raise Problem(409, f"already-{plan.state}", f"this plan is {plan.state}")
@@ -66,7 +67,7 @@ class Approval:
                 raise Problem(422, "in-the-future", "it must not lie in the future", field="until")
             if plan.signed_until and at <= plan.signed_until:
                 return plan, None
-            return plan, MilestoneReached(milestone=plans.SIGNED, subject=month, reached_at=at, by=by)
+            return plan, MilestoneReached(milestone=SIGNED, subject=month, reached_at=at, by=by)
 
         return await self._take(month, step)
 

@@ -81,12 +81,13 @@ class Provisional:
     async def _decide(self, session: Session, found: Sequence[dict[str, Any]]) -> Outcome:
         outcome = Outcome(view=await self._store.around(session, found))
         now = self._clock.now()
+        regime = self._regime.at(now)
         records: list[Outgoing] = []
         for stored in found:
             item = outcome.view.get(KINDS[stored["kind"]], stored["_id"])
             if item is None or item.next_at is None or item.next_at <= now:
                 continue  # it is due: what it says now is what was planned
-            decision = Decision(outcome.view, self._regime, f"calendar {item.id} {write_time(now)}", now)
+            decision = Decision(outcome.view, regime, f"calendar {item.id} {write_time(now)}", now)
             decision.calendar_known(item)
             changes = decision.changes()
             outcome.view.apply(changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from services.scheduler.domain import consent, dates, duties, plans, reminders
@@ -25,12 +25,12 @@ from services.scheduler.domain.agenda import (
 from services.scheduler.domain.consent import Word
 from services.scheduler.domain.duties import Happening, Said
 from services.scheduler.domain.planning import (
+    POLICY_CHANGED,
     Change,
     Owner,
     Regime,
     Wanted,
     reconcile,
-    triggers,
     wanted_after_incident,
     wanted_for_case,
     when_calendar_is_known,
@@ -61,6 +61,8 @@ from shared.policy.counting import month_of
 from shared.policy.model import DutyRule, ReminderRule
 
 SOURCE = "/aftercare/scheduler"
+LOOK_AGAIN = timedelta(days=1)
+"""So often it is looked whether a follow-up still waits for a signature; the signature itself releases it at once."""
 MANAGER = "department-manager"
 """Who is told of a follow-up that was not conducted in time."""
 CASE_TOPICS = frozenset(
@@ -73,6 +75,7 @@ class SchedulerReactions:
     """What the scheduler does about each event."""
 
     def __init__(self, store: Store, regime: Regime) -> None:
+        """`regime`: the newest version; a decision goes by the one in force."""
         self._store = store
         self._regime = regime
 
@@ -88,7 +91,9 @@ class SchedulerReactions:
         }
         for case_id, service in services:
             subjects |= self._waiting(view.get(CaseEvents, case_id), service)
-        whole = {case for what in happenings for case in reminders.cases_ended_by(what, self._regime)}
+        whole = {
+            case for what in happenings for case in reminders.cases_ended_by(what, self._regime.at(what.at))
+        }
         # The first that is heard of a case may be that its client is gone, after a milestone that named it.
         heard_of = {getattr(event.data, "case_id", None) for event in events if event.topic in CASE_TOPICS}
         whole |= {case for case in heard_of if case and not view.get(CaseEvents, case)}
@@ -97,7 +102,7 @@ class SchedulerReactions:
 
     def _subjects(self, what: Happening) -> set[str]:
         found = {said.subject for said in duties.said_by(what, self._regime)}
-        found |= {subject for _, subject in reminders.opened_by(what, self._regime)}
+        found |= {subject for _, subject in reminders.opened_by(what, self._regime.at(what.at))}
         follow_up = getattr(what.data, "follow_up_id", None)
         return found | ({follow_up} if follow_up else set())
 
@@ -109,7 +114,7 @@ class SchedulerReactions:
         return {subject for what in waited for subject in self._subjects(what)}
 
     def decide(self, view: View, event: Event, now: datetime) -> Changes:
-        decision = Decision(view, self._regime, event.unique, now)
+        decision = Decision(view, self._regime.at(now), event.unique, now)
         decision.react(event)
         return decision.changes()
 
@@ -126,9 +131,9 @@ def forgotten(case_id: str) -> str:
     return name_of("forgotten", case_id)
 
 
-def happened_before(known: CaseEvents, topics: Container[str]) -> Iterator[Happening]:
-    """What was kept of a case, as it was told on these topics."""
-    return (as_told(told) for told in known.told if told.topic in topics)
+def happened_before(known: CaseEvents, topics: Container[str] | None = None) -> Iterator[Happening]:
+    """What was kept of a case, as it was told; `topics`: on these alone."""
+    return (as_told(told) for told in known.told if topics is None or told.topic in topics)
 
 
 def as_told(told: Told) -> Happening:
@@ -339,10 +344,10 @@ class Decision:
             return  # what is told of a step may come after the end: the head is paged in any case (F59)
         self._put(client)
         if not client.open_incidents:
-            self._release(data.client_id)
+            self._release("client_id", data.client_id)
 
-    def _release(self, client_id: str) -> None:
-        for reminder in self.view.having(Reminder, "client_id", client_id):
+    def _release(self, of: Literal["client_id", "subject"], key: str) -> None:
+        for reminder in self.view.having(Reminder, of, key):
             if reminder.state == "held":
                 self._put(reminder.model_copy(update={"state": "waiting", "next_at": self.now}))
 
@@ -364,8 +369,21 @@ class Decision:
     def _planned_month(self, data: MilestoneReached, event: Event) -> None:
         """The manager has approved or returned a month's plan, or signed what amends it (F45)."""
         plan = plans.told(self.view.get(Plan, data.subject), event, data)
-        if plan:
-            self._put(plan)
+        if plan is None:
+            return
+        self._put(plan)
+        for follow_up in self.view.having(FollowUp, "held_for", data.subject):
+            if follow_up.state == "planned" and not plans.waits(follow_up, plan):
+                self._put(follow_up.model_copy(update={"held_for": None, "next_at": self.now}))
+                self._release("subject", follow_up.id)
+
+    def _waits(self, item: FollowUp) -> bool:
+        """Collision 1, where the switch says so: an amendment of the month's plan waits until it is signed. Care after
+        a crisis never does (A32)."""
+        policy = self.regime.policy
+        if policy.switches.after_the_plan == "amendment" or policy.is_care_after_a_crisis(item.rule):
+            return False
+        return plans.waits(item, self.view.get(Plan, month_of(item.scheduled_for, policy.switches.zone)))
 
     # --- timers ---------------------------------------------------------------------------------------------
 
@@ -383,13 +401,16 @@ class Decision:
                 self._fire_date(item)
 
     def _fire_follow_up(self, item: FollowUp) -> None:
-        if item.due_at is None:
+        waits = item.due_at is None and self._waits(item)
+        if waits and self.now < item.complete_by:
+            month = month_of(item.scheduled_for, self.regime.policy.switches.zone)
+            again = min(self.now + LOOK_AGAIN, item.complete_by)
+            self._put(item.model_copy(update={"held_for": month, "next_at": again}))
+            return
+        if item.due_at is None and not waits:
             due = item.due()
-            self._put(
-                item.model_copy(
-                    update={"state": "due", "due_at": self.now, "next_at": max(item.complete_by, self.now)}
-                )
-            )
+            update = {"state": "due", "due_at": self.now, "next_at": max(item.complete_by, self.now)}
+            self._put(item.model_copy(update={**update, "held_for": None}))
             self._publish("follow-up-due", due)
             self.happened("follow-up-due", due, self.now)
             return
@@ -397,7 +418,7 @@ class Decision:
         self._escalate(item, MANAGER, item.complete_by, "follow-up-missed")
 
     def _fire_duty(self, item: Duty) -> None:
-        rule = self.regime.policy.duty(item.rule)
+        rule = self.regime.duty_rules_ever[item.rule]
         late = duties.late_from(item, self.regime)
         if self.now < late:
             self._put(duties.warned(item, rule, self.regime))
@@ -409,10 +430,14 @@ class Decision:
         self._escalate(item, rule.escalate_to, late, "late", rule.urgency)
 
     def _fire_reminder(self, item: Reminder) -> None:
-        if item.to == "client" and item.client_id and self._client(item.client_id).open_incidents:
+        in_crisis = item.to == "client" and item.client_id and self._client(item.client_id).open_incidents
+        follow_up = self.view.get(FollowUp, item.subject)
+        if in_crisis or (follow_up and follow_up.due_at is None and self._waits(follow_up)):
             self._put(item.model_copy(update={"state": "held", "next_at": None}))
             return
-        if item.pointless_from and item.pointless_from <= self.now:
+        if (
+            item.pointless_from and item.pointless_from <= self.now
+        ) or item.rule not in self.regime.reminding:
             self._no_reminder(item)
             return
         told_of = {"told_of": item.pointless_from or item.told_of}
@@ -432,9 +457,12 @@ class Decision:
         )
 
     def _fire_date(self, item: Date) -> None:
-        rule = self.regime.policy.calendar_rule(item.rule)
+        rule = self.regime.date_rules_ever[item.rule]
         due = CalendarDue(rule=item.rule, clause=item.clause, month=item.month, due_at=item.due_at)
-        self._date(dates.next_date(rule, item.due_at, self.regime))
+        if item.rule in self.regime.date_rules:
+            self._date(dates.next_date(rule, item.due_at, self.regime, beyond=item.month))
+        else:
+            self._removals.append(item)
         if rule.what == "plan":
             self._put(plans.drafted(self.view.get(Plan, item.month), item.month, self.now))
         self._publish("calendar-due", due)
@@ -452,23 +480,49 @@ class Decision:
             case Duty() if rule := self._duty_rule(item.rule):
                 self._settle(rule, item.subject)
             case Date():
-                again = dates.again(item, self.regime)
-                if again != item:
-                    self._date(again)
+                self._date_again(item)
             case _:
                 pass
+
+    # --- a new version of the policy ------------------------------------------------------------------------
+
+    def new_version(self, known: Document) -> None:
+        """Look again at what may not be due yet: the version in force now applies to it."""
+        match known:
+            case KnownCase():
+                self._plan_case(known.classified(), POLICY_CHANGED)
+            case KnownClient():
+                for resolved in known.resolved:
+                    self._plan_care(known, resolved, POLICY_CHANGED)
+            case Duty() if rule := self._duty_rule(known.rule):
+                self._settle(rule, known.subject)
+            case Date():
+                self._date_again(known)
+            case _:
+                pass
+
+    def _date_again(self, item: Date) -> None:
+        again = dates.again(item, self.regime)
+        rule = self.regime.date_rules.get(item.rule)
+        if again is None and rule:  # it comes in other months now
+            again = dates.next_date(rule, self.now, self.regime, beyond=item.month)
+        if again is None:
+            self._removals.append(item)
+        elif again != item:
+            self._date(again)
 
     # --- the rules' view of what happens --------------------------------------------------------------------
 
     def happened(self, topic: str, data: EventData, time: datetime) -> None:
         """Open, fulfil and cancel what the policy's rules say about an event, ours included."""
         what = Happening.of(topic, data, time)
+        regime = self.regime.at(what.at)
         told = duties.said_by(what, self.regime)
         known = self._keep(what, told)
         for said in told:
             self._hear(said, what, known)
         self._cancel_reminders(what)
-        for reminder_rule, subject in reminders.opened_by(what, self.regime):
+        for reminder_rule, subject in reminders.opened_by(what, regime):
             if not (known and self._ended_since(known, reminder_rule, what)):
                 self._remind(reminder_rule, subject, what)
 
@@ -489,8 +543,7 @@ class Decision:
             self._settle(rule, subject, told, what.data, stands=stands)
 
     def _facts_kept(self, known: CaseEvents, rule: DutyRule, subject: str) -> Iterator[DutyFact]:
-        topics = {trigger.event for trigger in triggers(rule)}
-        for what in happened_before(known, topics):
+        for what in happened_before(known):
             if rule.subject_of(what.topic, what.data) == subject:
                 yield from duties.facts(rule, what, self.regime)
 
@@ -581,7 +634,7 @@ class Decision:
         preparation follow."""
         what = Happening.of("follow-up-due", due, self.now)
         opened = {rule.name: subject for rule, subject in reminders.opened_by(what, self.regime)}
-        for rule in self.regime.reminders["follow-up-due"]:
+        for rule in self.regime.reminders.get("follow-up-due", ()):
             held = self._reminder(reminders.reminder_id(rule, due.follow_up_id))
             if subject := opened.get(rule.name):
                 self._remind(rule, subject, what)
@@ -692,8 +745,8 @@ class Decision:
         return known | put
 
     def _duty_rule(self, name: str) -> DutyRule | None:
-        """The rule of a duty; None where the policy has it no more."""
-        return self.regime.duty_rules.get(name)
+        """The rule of a duty, as it last stood; None where no version has it."""
+        return self.regime.duty_rules_ever.get(name)
 
     def _case_events(self, case_id: str) -> CaseEvents | None:
         put = self._puts.get(f"{CaseEvents.collection} {case_id}")

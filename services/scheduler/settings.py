@@ -15,8 +15,6 @@ class SchedulerSettings(Settings):
 
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8002
     """The port to listen on."""
-    policy_file: Path | None = None
-    """A policy to follow instead of the one that comes with the release."""
     workdays_file: Path | None = None
     """The notices on working days that the calendar library does not know yet, instead of those of the release."""
     timer_batch: Annotated[int, Field(ge=1, le=10_000)] = 500

@@ -1,4 +1,5 @@
-"""The collections of the scheduler: `agenda`, `cases`, `case_events`, `clients`, `plans`, `leases`, `replicas`."""
+"""The collections of the scheduler: `agenda`, `cases`, `case_events`, `clients`, `plans`, `versions`, `leases`,
+`replicas`."""
 
 from __future__ import annotations
 
@@ -8,14 +9,18 @@ from typing import Any
 
 from services.scheduler.domain.agenda import (
     AnyItem,
+    Applied,
     CaseEvents,
+    Date,
+    Duty,
     FollowUp,
     Item,
     KnownCase,
     KnownClient,
+    Part,
     item,
 )
-from services.scheduler.domain.plans import MILESTONES, Plan
+from services.scheduler.domain.plans import Plan
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
     CaseClassified,
@@ -25,8 +30,9 @@ from shared.contracts.events import (
     IncidentChanged,
     MilestoneReached,
 )
+from shared.contracts.plans import MILESTONES
 from shared.mongo.client import Database, Session
-from shared.mongo.documents import View
+from shared.mongo.documents import Document, View
 
 PLANS = 12
 """So many plans are read, the latest ones: nobody plans or decides for the months before."""
@@ -81,6 +87,9 @@ class Store:
             "scheduled_for", partialFilterExpression={"kind": "follow-up"}, name=BY_MONTH
         )
         await self.agenda.create_index("subject")
+        await self.agenda.create_index(
+            "held_for", partialFilterExpression={"held_for": {"$type": "string"}}, name="held"
+        )
         await self.agenda.create_index([("case_id", 1), ("kind", 1)])
         await self.agenda.create_index("client_id")
         await self.agenda.create_index(
@@ -134,8 +143,11 @@ class Store:
         if either:
             await self._load(view, {"$or": either}, session)
         await self._load_clients(view, clients, session)
-        if cases or concerned or any(map(_is_about_a_plan, events)):
+        plans = [event.data.subject for event in events if _is_about_a_plan(event)]  # type: ignore[attr-defined]
+        if cases or concerned or plans:
             await self._load_plans(view, session)
+        if plans:
+            await self._load_held(view, plans, session)
 
     async def due(self, slots: Sequence[int], now: datetime, limit: int) -> list[dict[str, Any]]:
         """Ids, kinds, subjects and clients of the items whose time has come, the earliest first."""
@@ -156,10 +168,46 @@ class Store:
         found = self.agenda.find(query, _AROUND).sort("_id", 1).limit(limit).hint("provisional")
         return await found.to_list(None)
 
+    async def applied(self, version: str, session: Session) -> Applied | None:
+        stored = await self.db.get_collection(Applied.collection).find_one({"_id": version}, session=session)
+        return Applied.model_validate(stored) if stored else None
+
+    async def not_yet_due(
+        self, session: Session, part: Part, after: str, limit: int
+    ) -> tuple[View, Sequence[Document]]:
+        """What a new version may apply to, in the order of ids, and everything about it."""
+        view = View()
+        query: dict[str, Any] = {"_id": {"$gt": after}}
+        if part in ("cases", "clients"):
+            where = self.cases if part == "cases" else self.clients
+            query |= {} if part == "cases" else {"resolved.0": {"$exists": True}}
+            stored = await where.find(query, session=session).sort("_id", 1).limit(limit).to_list(None)
+            ids = [one["_id"] for one in stored]
+            clients = ids if part == "clients" else [one["client_id"] for one in stored]
+            about = {"_id": {"$in": ids}} if part == "cases" else {"client_id": {"$in": ids}}
+            await self._load_cases(view, about, session)
+            await self._load(view, {"case_id" if part == "cases" else "client_id": {"$in": ids}}, session)
+            await self._load_clients(view, clients, session)
+            await self._load_plans(view, session)
+            of: type[Document] = KnownCase if part == "cases" else KnownClient
+            return view, [one for key in ids if (one := view.get(of, key))]
+        query |= {"kind": "duty" if part == "duties" else "date", "next_at": {"$type": "date"}}
+        waiting = self.agenda.find(query, _AROUND, session=session).sort("_id", 1).limit(limit).hint("_id_")
+        stored = await waiting.to_list(None)
+        await self._load(view, {"subject": {"$in": [one["subject"] for one in stored]}}, session)
+        kind: type[Document] = Duty if part == "duties" else Date
+        return view, [found for one in stored if (found := view.get(kind, one["_id"]))]
+
     async def around(
-        self, session: Session, due: Sequence[dict[str, Any]], *, with_cases: bool = False
+        self,
+        session: Session,
+        due: Sequence[dict[str, Any]],
+        *,
+        with_cases: bool = False,
+        with_plans: bool = False,
     ) -> View:
-        """Everything about the subjects of due items, and their clients; also of their cases, where asked for."""
+        """Everything about the subjects of due items, and their clients; also of their cases and of the plans, where
+        asked for."""
         view = View()
         cases = {stored["case_id"] for stored in due if stored.get("case_id")} if with_cases else set()
         if cases:
@@ -171,7 +219,7 @@ class Store:
         await self._load_clients(
             view, {stored["client_id"] for stored in due if stored.get("client_id")}, session
         )
-        if any(stored["kind"] == "date" for stored in due):
+        if with_plans or any(stored["kind"] == "date" for stored in due):
             await self._load_plans(view, session)
         return view
 
@@ -231,6 +279,14 @@ class Store:
     async def _load_plans(self, view: View, session: Session) -> None:
         found = self.plans.find(session=session).sort("_id", -1).limit(PLANS)
         view.load(Plan.model_validate(stored) for stored in await found.to_list(None))
+
+    async def _load_held(self, view: View, months: Sequence[str], session: Session) -> None:
+        """What waits for the signature of an amendment to these plans, and the reminders of it."""
+        held = {"held_for": {"$in": list(months), "$type": "string"}}
+        await self._load(view, held, session)
+        subjects = [one.id for month in months for one in view.having(FollowUp, "held_for", month)]
+        if subjects:
+            await self._load(view, {"subject": {"$in": subjects}}, session)
 
     async def missing_dates(self, ids: Sequence[str]) -> set[str]:
         found = self.agenda.find({"_id": {"$in": list(ids)}}, {"_id": 1})

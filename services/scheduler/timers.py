@@ -20,6 +20,7 @@ from services.scheduler.domain import dates
 from services.scheduler.domain.agenda import AnyItem, Date, Duty, FollowUp, Reminder, name_of
 from services.scheduler.domain.planning import Regime
 from services.scheduler.leases import SlotLeases
+from services.scheduler.new_version import NewVersion
 from services.scheduler.reactions import Decision
 from services.scheduler.store import Store
 from shared.clock import Clock
@@ -65,7 +66,9 @@ class Timers:
         clock: Clock,
         progress: Progress,
         batch: int,
+        versions: NewVersion | None = None,
     ) -> None:
+        """`regime`: the newest version; `versions` applies each before anything fires under it."""
         self.wake = asyncio.Event()
         self._store = store
         self._journal = journal
@@ -74,19 +77,21 @@ class Timers:
         self._clock = clock
         self._progress = progress
         self._batch = batch
+        self._versions = versions
         self._publishing: asyncio.Task[None] | None = None
 
     async def ensure_dates(self) -> None:
         """Put the dates of the regime on the agenda that are not there yet."""
-        rules = {name_of("date", rule.name): rule for rule in self._regime.policy.calendar}
+        regime = self._regime.at(self._clock.now())
+        rules = {name_of("date", rule.name): rule for rule in regime.policy.calendar}
         missing = await self._store.missing_dates(list(rules))
 
         async def work(session: Session) -> Outcome:
             outcome = Outcome()
             for key in missing:
-                date = dates.next_date(rules[key], self._clock.now(), self._regime)
+                date = dates.next_date(rules[key], self._clock.now(), regime)
                 outcome.view.apply(Changes(puts=[date]))
-                reminder = dates.ahead(date, self._regime)
+                reminder = dates.ahead(date, regime)
                 if reminder and reminder.next_at and reminder.next_at > self._clock.now():
                     outcome.view.apply(Changes(puts=[reminder]))
             return outcome
@@ -99,10 +104,16 @@ class Timers:
         while True:
             self.wake.clear()
             with self._progress.busy("scheduler timers"):
+                await self._new_version()
                 while await self.fire_due():
-                    pass
+                    await self._new_version()
                 next_at = await self._store.next_at(self._leases.mine)
-            await self._clock.wait_until(next_at, self.wake)
+                begins = self._versions.next_begin() if self._versions else None
+            await self._clock.wait_until(min(filter(None, (next_at, begins)), default=None), self.wake)
+
+    async def _new_version(self) -> None:
+        if self._versions and await self._versions.apply():
+            await self.ensure_dates()
 
     async def poll(self) -> None:
         """Look again now and then: other replicas set timers of our slots, and slots change hands."""
@@ -131,8 +142,13 @@ class Timers:
             await before
 
     async def _fire(self, session: Session, due: Sequence[dict[str, Any]], now: datetime) -> Outcome:
-        with_cases = not _OURS.isdisjoint(self._regime.asks_for_services)
-        outcome = Outcome(view=await self._store.around(session, due, with_cases=with_cases))
+        if self._versions and self._versions.waits(now):
+            return Outcome()  # a version has begun just now: it is applied first
+        regime = self._regime.at(now)
+        with_cases = not _OURS.isdisjoint(regime.asks_for_services)
+        with_plans = regime.policy.switches.after_the_plan == "signed-first"
+        view = await self._store.around(session, due, with_cases=with_cases, with_plans=with_plans)
+        outcome = Outcome(view=view)
         records: list[Outgoing] = []
         fired: list[AnyItem] = []
         for stored in due:
@@ -140,7 +156,7 @@ class Timers:
             if item is None or item.next_at is None or item.next_at > now:
                 continue  # another replica fired it, or what fired before has changed it
             try:
-                records += self._fire_one(outcome, item, item.next_at)
+                records += self._fire_one(outcome, item, item.next_at, regime)
             except Exception:
                 # A defect of ours: the others fire all the same, and this one is tried again after a while.
                 log.exception("a timer failed", rule=item.rule, item=item.id)
@@ -155,10 +171,10 @@ class Timers:
             outcome.entries.append(Entry(f"out timers {ObjectId()}", records))
         return outcome
 
-    def _fire_one(self, outcome: Outcome, item: AnyItem, at: datetime) -> list[Outgoing]:
+    def _fire_one(self, outcome: Outcome, item: AnyItem, at: datetime, regime: Regime) -> list[Outgoing]:
         name = f"timer {item.id} {write_time(at)} {item.fired}"
         with tracing.span(f"scheduler timer {item.rule}", **{"aftercare.subject": item.subject}):
-            decision = Decision(outcome.view, self._regime, name, at)
+            decision = Decision(outcome.view, regime, name, at)
             decision.fire(item)
             changes = decision.changes()
             trace = tracing.current()

@@ -23,7 +23,7 @@ from shared.clock import Clock, to_millisecond
 from shared.contracts.events import CaseClass, Form, Outcome
 from shared.contracts.types import Id, Timestamp
 from shared.mongo.encryption import Sealed
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 from shared.web.auth import Principal, allowed
 from shared.web.problems import Problem
 
@@ -145,7 +145,7 @@ class AccessLog(BaseModel):
     next: str | None
 
 
-def routes(store: Store, conducting: Conducting, clock: Clock, policy: Policy) -> APIRouter:
+def routes(store: Store, conducting: Conducting, clock: Clock, policies: Policies) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1", tags=["follow-ups"])
 
@@ -159,7 +159,7 @@ def routes(store: Store, conducting: Conducting, clock: Clock, policy: Policy) -
         more = write_cursor(page[-1].complete_by, page[-1].id) if len(found) > limit else None
         to = ["role:operations", f"staff:{staff_id(who.subject)}"]
         notices = await store.notices(to, now - NOTICES_KEPT, MOST_NOTICES) if after is None else []
-        calls = policy.switches.call_attempts
+        calls = policies.by(now).switches.call_attempts
         return Worklist(
             items=[
                 _item(one, clients.get(one.client_id), cases.get(one.case_id or ""), now, calls)
@@ -212,7 +212,8 @@ def routes(store: Store, conducting: Conducting, clock: Clock, policy: Policy) -
     async def shown(follow_up: FollowUp) -> WorkItem:
         client = await store.one(Client, follow_up.client_id)
         case = await store.one(Case, follow_up.case_id) if follow_up.case_id else None
-        return _item(follow_up, client, case, clock.now(), policy.switches.call_attempts)
+        now = clock.now()
+        return _item(follow_up, client, case, now, policies.by(now).switches.call_attempts)
 
     return router
 

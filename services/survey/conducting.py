@@ -25,7 +25,7 @@ from shared.mongo.documents import Changes
 from shared.mongo.encryption import Vault
 from shared.mongo.journal import Outcome
 from shared.policy.counting import month_of
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 from shared.web.problems import Problem
 
 _MISSING = {
@@ -48,14 +48,14 @@ class Conducting:
     """The commands of staff."""
 
     def __init__(
-        self, store: Store, committing: Committing, vault: Vault, clock: Clock, policy: Policy
+        self, store: Store, committing: Committing, vault: Vault, clock: Clock, policies: Policies
     ) -> None:
         self._store = store
         self._committing = committing
         self._vault = vault
         self._answers = Answers(vault)
         self._clock = clock
-        self._policy = policy
+        self._policies = policies
 
     async def record(self, follow_up_id: str, sheet: RecordSheet, subject: str) -> Sheet:
         """Take a record sheet. Raises Problem; a crisis on it is flagged even then (F58)."""
@@ -116,16 +116,24 @@ class Conducting:
         return Problem(403, "not-qualified", f"this person may not conduct follow-ups: {', '.join(missing)}")
 
     async def _unapproved(self, follow_up: FollowUp, sheet: RecordSheet | None = None) -> Problem | None:
-        """F45: what is in a month's plan is carried out once it is approved. A crisis waits for no approval."""
-        month = month_of(follow_up.scheduled_for, self._policy.switches.zone)
-        plan = await self._store.one(MonthPlan, month)
-        if plan is None or not plan.waits or (sheet and sheet.is_crisis):
+        """F45: what is in a month's plan is carried out once it is approved, and where the policy says so (collision 1)
+        what amends it once that is signed. Nothing about a crisis waits for either."""
+        policy = self._policies.by(self._clock.now())
+        if policy.is_care_after_a_crisis(follow_up.rule) or (sheet and sheet.is_crisis):
             return None
-        told = f"F45: the plan of {month} waits for the department manager's approval"
-        return Problem(409, "plan-not-approved", told)
+        month = month_of(follow_up.scheduled_for, policy.switches.zone)
+        plan = await self._store.one(MonthPlan, month)
+        if plan and plan.waits:
+            told = f"F45: the plan of {month} waits for the department manager's approval"
+            return Problem(409, "plan-not-approved", told)
+        if plan and policy.switches.after_the_plan == "signed-first" and plan.is_unsigned(follow_up):
+            told = f"F45: this amends the plan of {month}, and waits for the department manager's signature"
+            return Problem(409, "plan-not-approved", told)
+        return None
 
     def _missing(self, member: StaffMember, sheet: RecordSheet) -> list[str]:
-        found = staff.objections(member, self._policy.staffing, sheet.conducted_at)
+        staffing = self._policies.by(sheet.conducted_at).staffing
+        found = staff.objections(member, staffing, sheet.conducted_at)
         return [_MISSING[one] for one in found]
 
     def _remarks(self, member: StaffMember | None, sheet: RecordSheet) -> tuple[str, ...]:
@@ -181,7 +189,7 @@ class Conducting:
     async def video_booked(self, follow_up_id: str, starts_at: datetime) -> FollowUp:
         """F23, F24: a video call is for key attention, and booked a day ahead."""
         now = self._clock.now()
-        ahead = self._policy.bound("video-booking").at_least or timedelta()
+        ahead = self._policies.by(now).bound("video-booking").at_least or timedelta()
 
         async def book(follow_up: FollowUp) -> FollowUp:
             if follow_up.case_class != "key-attention":

@@ -22,7 +22,7 @@ from shared.clock import Clock
 from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
 from shared.mongo.erasure import carry_out
-from shared.policy.model import load
+from shared.policy.versions import load_versions
 from shared.web.crisis import crisis_client
 from shared.web.service import Runtime, create_app
 
@@ -30,8 +30,8 @@ from shared.web.service import Runtime, create_app
 def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI:
     """The survey service as an application."""
     runtime = Runtime("survey", settings, clock, progress)
-    policy = load()
-    longest = policy.bound("questionnaire-length").at_most or timedelta()
+    policies = load_versions(settings.policy_file)
+    longest = min(policy.bound("questionnaire-length").at_most or timedelta() for policy in policies.versions)
     forms = questionnaire.load(longest)
     store = Store(runtime.db)
     runtime.preparations.append(store.ensure_indexes)
@@ -50,7 +50,7 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
         sender.wake.set()
         erased.set()
 
-    reactions = SurveyReactions(store, links, policy)
+    reactions = SurveyReactions(store, links, policies)
     runtime.react(reactions, after_batch=wake)
     runtime.run("messages", sender.run)
     runtime.run(
@@ -59,9 +59,9 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
     crisis = crisis_client("survey", settings, settings.crisis_url, settings.crisis_token)
     line = CrisisLine(crisis, settings.crisis_patience_seconds, progress)
     committing = Committing(runtime.journal, line, sender.wake.set)
-    conducting = Conducting(store, committing, runtime.vault, clock, policy)
+    conducting = Conducting(store, committing, runtime.vault, clock, policies)
     answering = Answering(store, committing, Answers(runtime.vault), clock, forms)
     app = create_app(runtime, "Aftercare survey")
-    app.include_router(api.routes(store, conducting, clock, policy))
+    app.include_router(api.routes(store, conducting, clock, policies))
     app.include_router(pages.routes(pages.Pages(links, settings.help_file), answering))
     return app

@@ -30,20 +30,20 @@ from shared.contracts.events import (
     ReminderDue,
     StaffUpdated,
 )
+from shared.contracts.plans import MILESTONES
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
 from shared.mongo.erasure import Erasure
-from shared.policy.model import Policy
+from shared.policy.versions import Policies
 
 
 class SurveyReactions:
     """What the survey does about each event. None of them publishes: the survey speaks when somebody acts."""
 
-    def __init__(self, store: Store, links: Links, policy: Policy) -> None:
+    def __init__(self, store: Store, links: Links, policies: Policies) -> None:
         self._store = store
         self._links = links
-        self._begins_before = policy.switches.work_begins_before
-        self._plan_dates = {rule.name for rule in policy.calendar if rule.what == "plan"}
+        self._policies = policies
 
     async def read(self, session: Session, events: Sequence[Event]) -> View:
         return await self._store.concerning(session, events)
@@ -69,9 +69,9 @@ class SurveyReactions:
                 return with_client(view, clients.incident(_client(view, data.client_id), data), now)
             case ClientErased() as data:
                 return _erase(view, data.client_id)
-            case CalendarDue() as data if data.rule in self._plan_dates:
+            case CalendarDue() as data if self._asks_for_a_plan(data, event.time):
                 return Changes(puts=[plans.drafted(view.get(MonthPlan, data.month), data.month)])
-            case MilestoneReached() as data if data.milestone in plans.DECISIONS:
+            case MilestoneReached() as data if data.milestone in MILESTONES:
                 return Changes(puts=[plans.decided(view.get(MonthPlan, data.subject), event, data)])
             case _:
                 return Changes()
@@ -83,13 +83,18 @@ class SurveyReactions:
         if known and known.client_id != data.client_id:
             raise Refused("client-mismatch", "data.client_id", "this follow-up belongs to another client")
         invitation = self._links.invitation(data.follow_up_id)
+        begins_before = self._policies.by(event.time).switches.work_begins_before
         if isinstance(data, FollowUpPlanned):
-            told = follow_ups.planned(known, data, event.time, invitation, self._begins_before)
+            told = follow_ups.planned(known, data, event.time, invitation, begins_before)
         else:
-            told = follow_ups.due(known, data, event.time, invitation, self._begins_before)
+            told = follow_ups.due(known, data, event.time, invitation, begins_before)
         told = told.model_copy(update={"stopped": _client(view, data.client_id).stopped})
         changes = Changes(puts=[told])
         return changes + dropped_with(view, told, now) if told.over else changes
+
+    def _asks_for_a_plan(self, data: CalendarDue, at: datetime) -> bool:
+        rules = self._policies.by(at).calendar
+        return any(rule.name == data.rule and rule.what == "plan" for rule in rules)
 
 
 def _client(view: View, client_id: str) -> Client:

@@ -12,7 +12,7 @@ from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import FollowUp
 from services.survey.domain.messages import Message, Notice
-from services.survey.domain.plans import DECISIONS, MonthPlan
+from services.survey.domain.plans import MonthPlan
 from services.survey.domain.questionnaire import Response
 from services.survey.domain.records import Sheet
 from services.survey.domain.staff import StaffMember
@@ -29,6 +29,7 @@ from shared.contracts.events import (
     ReminderDue,
     StaffUpdated,
 )
+from shared.contracts.plans import MILESTONES
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document, View
 from shared.mongo.erasure import Erasure
@@ -43,7 +44,7 @@ def _planned_month(event: Event) -> str | None:
     match event.data:
         case CalendarDue(month=month):
             return month
-        case MilestoneReached(milestone=milestone, subject=month) if milestone in DECISIONS:
+        case MilestoneReached(milestone=milestone, subject=month) if milestone in MILESTONES:
             return month
         case _:
             return None

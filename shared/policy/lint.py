@@ -42,7 +42,6 @@ SEEN_BY_SCHEDULER = frozenset(
 see as it publishes them."""
 
 UNHEEDED_SWITCHES: Mapping[str, str] = {
-    "after_the_plan": "scheduler",
     "coverage_of": "reporting",
 }
 """Switches that nothing heeds yet, and who would have to. One is taken out as it is wired."""
@@ -72,7 +71,8 @@ def check(path: Path, policy: Policy) -> None:
 
 
 def mistakes(policy: Policy) -> Iterator[Wrong]:
-    """Everything in a policy that names what is not there."""
+    """Everything in a policy that names what is not there, and an approval that came too late."""
+    yield from _approval(policy)
     for place, row in placed(policy):
         yield from _clauses(place, row)
         yield from _roles(place, row, policy)
@@ -83,6 +83,17 @@ def mistakes(policy: Policy) -> Iterator[Wrong]:
     for index, step in enumerate(policy.crisis.escalation):
         yield from _role(("crisis", "escalation", index, "role"), step.role, policy)
     yield from _switches(policy)
+
+
+def _approval(policy: Policy) -> Iterator[Wrong]:
+    by, day = policy.approved.by, policy.approved.day
+    if by.startswith("role:"):
+        yield from _role(("approved", "by"), by.removeprefix("role:"), policy)
+    if day > policy.effective_from:
+        reason = f"it was approved on {day}, after it had begun on {policy.effective_from}"
+        yield Wrong(
+            ("approved", "day"), reason, "W7: approve a version before it begins, or let it begin later"
+        )
 
 
 def placed(policy: Policy) -> Iterator[tuple[Place, Row]]:

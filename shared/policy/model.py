@@ -89,6 +89,15 @@ class ClassRule(Row):
         return status in self.status and sessions >= self.sessions_from and (attention or not self.attention)
 
 
+class Approval(Row):
+    """Who approved a version, by role or by staff id, and on which day (W7). Nobody's name."""
+
+    name: Code = "approval"
+    clause: Clause = "W7"
+    by: Annotated[str, Field(pattern=r"^(role:[a-z0-9\-]{1,64}|staff:[A-Za-z0-9_.:\-]{1,64})$")]
+    day: date
+
+
 class Gate(Row):
     """A thing that a service refuses, and the reason code that it gives."""
 
@@ -417,8 +426,9 @@ class Switches(Strict):
     silent_after: Duration
     """5: after so long without a session the counsellor is asked whether the client stopped."""
     call_attempts: Annotated[int, Field(ge=1, le=5)]
-    after_the_plan: Literal["amendment", "next-plan"] = "amendment"
-    """1: a follow-up that arises once the month's plan is approved goes ahead as an amendment to it, or waits."""
+    after_the_plan: Literal["amendment", "signed-first"] = "amendment"
+    """1: a follow-up that arises once the month's plan is approved goes ahead as an amendment to it, or waits until the
+    amendment is signed. Care after a crisis (A32) never waits."""
     coverage_of: Literal["due", "due-less-refusals"] = "due"
     """2: which of the two coverage rates is held against its target (F37, F39, F41). Both are always reported."""
     raised_after_closing: Literal["gains-missing", "keeps-plan"] = "gains-missing"
@@ -518,6 +528,7 @@ class Policy(Strict):
 
     version: Code
     effective_from: date
+    approved: Approval
     roles: tuple[Code, ...]
     milestones: tuple[Code, ...]
     """Every milestone that somebody reports. A duty that waits for another could never be fulfilled."""
@@ -558,8 +569,13 @@ class Policy(Strict):
         """The class of a case: how it stands, its completed sessions, whether key attention is proposed or decided."""
         return next(rule.name for rule in self.classes if rule.fits(status, sessions, attention))
 
+    def is_care_after_a_crisis(self, rule: str) -> bool:
+        """Whether a follow-up rule of that name is for an incident (A32)."""
+        return any(row.name == rule and row.applies_to == "incident-resolved" for row in self.follow_ups)
+
     def rows(self) -> Iterator[Row]:
         """Every row that carries a clause."""
+        yield self.approved
         yield from self.classes
         yield from self.gates
         yield from self.follow_ups

@@ -223,7 +223,12 @@ def calendar_due_at(rule: CalendarRule, month: str, calendar: WorkCalendar, poli
 def month_about(rule: CalendarRule, month: str) -> str | None:
     """Which month's work is due in `month`; None where the rule rests in it (quarterly, half-yearly, yearly)."""
     about = add_period(date.fromisoformat(f"{month}-01"), Period(months=-rule.due.month_offset))
-    return None if about.month % rule.due.every_months else f"{about:%Y-%m}"
+    return f"{about:%Y-%m}" if f"{about:%m}" in months_of(rule) else None
+
+
+def months_of(rule: CalendarRule) -> tuple[str, ...]:
+    """The months of a year, `03`, about which the rule asks: the last of each quarter, half-year or year."""
+    return tuple(f"{month:02}" for month in range(rule.due.every_months, 13, rule.due.every_months))
 
 
 def ahead_at(rule: CalendarRule, due_at: datetime, policy: Policy) -> datetime | None:

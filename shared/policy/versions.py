@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
+from functools import cached_property
 from pathlib import Path
 
 from shared.policy.model import REGIME, Policy, load
@@ -22,13 +24,21 @@ class Policies:
 
         Raises LookupError for an instant before the first one.
         """
-        found = [version for version in self.versions if in_force_from(version) <= instant]
-        if not found:
+        number = bisect_right(self._begin, instant)
+        if not number:
             first = self.versions[0]
             raise LookupError(
                 f"no version is in force before {first.version}, which begins {first.effective_from}"
             )
-        return found[-1]
+        return self.versions[number - 1]
+
+    def by(self, instant: datetime) -> Policy:
+        """The version that a decision of this instant goes by. What is older than the first one goes by the first."""
+        return self.versions[max(bisect_right(self._begin, instant) - 1, 0)]
+
+    @cached_property
+    def _begin(self) -> tuple[datetime, ...]:
+        return tuple(map(in_force_from, self.versions))
 
 
 def in_force_from(policy: Policy) -> datetime:
@@ -36,7 +46,7 @@ def in_force_from(policy: Policy) -> datetime:
     return datetime.combine(policy.effective_from, time(), policy.switches.zone).astimezone(UTC)
 
 
-def load_versions(*paths: Path) -> Policies:
+def load_versions(*paths: Path | None) -> Policies:
     """The versions in some files, and in every `.yaml` of some directories; the shipped one where none is named.
 
     Raises PolicyError with every mistake of every file, where two versions have one name or begin on one day, and for
@@ -44,7 +54,7 @@ def load_versions(*paths: Path) -> Policies:
     """
     problems: list[Problem] = []
     read: list[tuple[Path, Policy]] = []
-    for file in _files(paths or (REGIME,), problems):
+    for file in _files([path for path in paths if path] or [REGIME], problems):
         try:
             read.append((file, load(file)))
         except PolicyError as error:
@@ -56,7 +66,7 @@ def load_versions(*paths: Path) -> Policies:
     return Policies(tuple(policy for _, policy in read))
 
 
-def _files(paths: tuple[Path, ...], problems: list[Problem]) -> Iterator[Path]:
+def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:
     for path in paths:
         if not path.is_dir():
             yield path

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aftercare.simulate import InputError, Lateness, StaffKind, read_input, simulate_file
+from tests.versions import two_versions
 
 CASE, CLIENT = "case-1", "client-1"
 
@@ -214,6 +215,34 @@ async def test_late_events_lead_to_the_same_follow_ups(tmp_path: Path) -> None:
     await simulate_file(lines(TIMELINE), tmp_path / "b", late=Lateness(5, 20))
 
     assert final_follow_ups(written(tmp_path / "a")) == final_follow_ups(written(tmp_path / "b"))
+
+
+async def test_a_version_begins_in_the_middle_of_a_run(tmp_path: Path) -> None:
+    policy = two_versions(tmp_path, "2026-04-01")
+    summary = await simulate_file(lines(TIMELINE), tmp_path / "a", staff=StaffKind.diligent, policy=policy)
+    told = written(tmp_path / "a")
+
+    # The first is over, the second moves from 9 April to 14 April, a Tuesday, and the third is asked for no more.
+    stand = sorted((rule, at) for rule, at, _ in final_follow_ups(told).values())
+    assert stand == [
+        ("closed-15d", "2026-04-14T10:00:00+08:00"),
+        ("counselling-every-3", "2026-03-18T10:00:00+08:00"),
+    ]
+    changed = [
+        (one["time"], one["data"]["rule"], one["data"]["change"])
+        for one in told
+        if one["data"].get("reason") == "policy-changed"
+    ]
+    begins = "2026-04-01T00:00:00+08:00"
+    assert sorted(changed) == [(begins, "closed-15d", "moved"), (begins, "closed-3m", "cancelled")]
+    assert all(counts["late"] == 0 for counts in summary["duties"].values())
+    reports = [one["data"]["due_at"] for one in told if one["data"].get("rule") == "report-5th"]
+    assert reports == ["2026-03-05T10:00:00+08:00", "2026-04-10T10:00:00+08:00"]
+
+    # The same where events come late; nobody conducts anything there, so the ending overtakes the first.
+    await simulate_file(lines(TIMELINE), tmp_path / "b", late=Lateness(5, 20), policy=policy)
+    late = final_follow_ups(written(tmp_path / "b")).values()
+    assert [(rule, at) for rule, at, _ in late] == stand[:1]
 
 
 async def test_a_crisis_is_paged_and_nothing_leaves_the_machine(

@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.intake.reactions import IntakeReactions
-from services.scheduler.domain.agenda import AnyItem, Duty, FollowUp, Reminder
+from services.scheduler.domain.agenda import AnyItem, Duty, FollowUp, KnownCase, KnownClient, Reminder
 from services.scheduler.domain.planning import Regime
 from services.scheduler.reactions import Decision, SchedulerReactions
 from shared.contracts.envelope import Event, parse_structured
 from shared.contracts.topics import consumed_by
 from shared.mongo.documents import Changes, View
 from shared.policy.model import load
+from shared.policy.versions import Policies
 from shared.policy.workdays import load_calendar
 
 REGIME = Regime(load(), load_calendar())
@@ -30,13 +31,15 @@ TO_SCHEDULER = consumed_by("scheduler")
 class Fold:
     """Both services' documents after some events, and everything that was published."""
 
-    def __init__(self, now: datetime, seed: int = 0) -> None:
+    def __init__(self, now: datetime, seed: int = 0, regime: Regime = REGIME) -> None:
         self.now = now
+        self.regime = regime
         self.published: list[Event] = []
         self.intake = View()
         self.scheduler = View()
-        self._intake = IntakeReactions(_NO_STORE, REGIME.policy)
-        self._scheduler = SchedulerReactions(_NO_STORE, REGIME)
+        policies = Policies(tuple(version.policy for version in regime.versions))
+        self._intake = IntakeReactions(_NO_STORE, policies)
+        self._scheduler = SchedulerReactions(_NO_STORE, regime)
         self._seen: set[tuple[str, str]] = set()
         self._topics: dict[str, deque[Event]] = defaultdict(deque)
         self._random = random.Random(seed)
@@ -62,18 +65,31 @@ class Fold:
         """Move the clock, and fire what is due on the way."""
         for _ in range(10_000):
             due = [item for item in self.agenda() if item.next_at and item.next_at <= instant]
-            if not due:
+            item = min(due, key=lambda item: (item.next_at, item.id), default=None)
+            begins = self.regime.next_begin(self.now)
+            if begins and begins <= min(instant, (item and item.next_at) or instant):
+                self.now = begins
+                self._new_version()
+                continue
+            if not item:
                 self.now = instant
                 return self
-            item = min(due, key=lambda item: (item.next_at, item.id))
             assert item.next_at
             self.now = max(self.now, item.next_at)
-            decision = Decision(
-                self.scheduler, REGIME, f"timer {item.id} {len(self.published)}", item.next_at
-            )
+            decision = self._decide(f"timer {item.id} {len(self.published)}", item.next_at)
             decision.fire(item)
             self._apply(self.scheduler, decision.changes())
         raise AssertionError("timers fire without end")
+
+    def _new_version(self) -> None:
+        """What the scheduler does when a version of the policy begins."""
+        for known in [*self.scheduler.all(KnownCase), *self.scheduler.all(KnownClient), *self.agenda()]:
+            decision = self._decide(f"version {known.id}", self.now)
+            decision.new_version(known)
+            self._apply(self.scheduler, decision.changes())
+
+    def _decide(self, cause: str, now: datetime) -> Decision:
+        return Decision(self.scheduler, self.regime.at(self.now), cause, now)
 
     def agenda(self) -> list[AnyItem]:
         kinds: list[list[AnyItem]] = [
@@ -114,11 +130,13 @@ class Fold:
                 self._topics[event.topic].append(event)
 
 
-def folded(events: Iterable[Event], seed: int = 0, late: Iterable[timedelta] = ()) -> Fold:
+def folded(
+    events: Iterable[Event], seed: int = 0, late: Iterable[timedelta] = (), regime: Regime = REGIME
+) -> Fold:
     """All events delivered in the order given, each no earlier than it happened, and everything settled."""
     told = list(events)
     delays = [*late, *[timedelta()] * len(told)]
-    fold = Fold(told[0].time, seed)
+    fold = Fold(told[0].time, seed, regime)
     for event, delay in zip(told, delays, strict=False):
         fold.deliver(event, max(fold.now, event.time + delay))
     return fold.settle()

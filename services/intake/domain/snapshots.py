@@ -5,7 +5,7 @@ A date of the regime asks for it; it is then taken case by case, and never chang
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from services.intake.domain import ledger
@@ -29,6 +29,11 @@ class Snapshot(Document):
     after: str = ""
     """Cases up to this id are done."""
     done: bool = False
+
+    @property
+    def last_instant(self) -> datetime:
+        """The last one of the month: the policy of then counts."""
+        return self.as_of - timedelta(milliseconds=1)
 
 
 class Line(Document):

@@ -76,6 +76,8 @@ class FollowUp(Item):
     """When the client was asked, where the record is still awaited."""
     planned_at: datetime | None = None
     """When it was planned for this time: what is later than the month's approved plan amends it (F45)."""
+    held_for: str | None = None
+    """The month whose plan it amends, where its work should have begun and waits for the manager's signature."""
 
     @property
     def pending(self) -> bool:
@@ -227,6 +229,20 @@ class CaseEvents(Document):
     told: tuple[Told, ...] = ()
     gone: bool = False
     """The client died, is incapable or was erased: the case opens nothing again."""
+
+
+Part = Literal["cases", "clients", "duties", "dates", "done"]
+"""What a new version of the policy is applied to, one after the other."""
+
+
+class Applied(Document):
+    """How far a version has been applied to what was there when it began. `id` is the version's name."""
+
+    collection: ClassVar[str] = "versions"
+
+    part: Part = "cases"
+    after: str = ""
+    """Of that part, everything up to this id is done."""
 
 
 class Resolved(BaseModel):

@@ -3,6 +3,9 @@
 The facts about one subject are kept with the time at which they happened, and what has to be done follows from them
 as they then lie: an ending of the case cancels what was open before it, a later opening asks anew, and what repeats
 is open again with each fulfilment.
+
+A rule may differ from one version of the policy to the next. What happened is read as the rule stood then; by which
+version a limit counts follows from the facts and from when the versions begin (`counted`).
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 
 from services.scheduler.domain.agenda import CaseEvents, Duty, DutyFact, name_of
@@ -21,7 +25,7 @@ from shared.policy.conditions import holds
 from shared.policy.counting import end_of_day, local_day
 from shared.policy.eligibility import refusals
 from shared.policy.model import DutyRule, Trigger
-from shared.policy.schedule import due_from, limit_start
+from shared.policy.schedule import Due, due_from, limit_start
 
 PAST = timedelta(milliseconds=1)
 """A limit belongs to the time that is given: what is done at the limit itself is not late."""
@@ -76,8 +80,11 @@ class Said(NamedTuple):
 
 
 def said_by(what: Happening, regime: Regime) -> list[Said]:
-    """What a happening says to all rules that it concerns."""
-    told = ((rule, facts(rule, what, regime)) for rule in regime.duties.get(what.topic, ()))
+    """What a happening says to all rules that it concerns, as they stood when it happened. A rule that was there no
+    more opens nothing; what it opened before is fulfilled and cancelled all the same."""
+    then = regime.at(what.at)
+    rules = chain(then.duties.get(what.topic, ()), then.former_duties.get(what.topic, ()))
+    told = ((rule, tuple(_facts(rule, what, then))) for rule in rules)
     return [
         Said(rule, subject, told_of)
         for rule, told_of in told
@@ -86,8 +93,10 @@ def said_by(what: Happening, regime: Regime) -> list[Said]:
 
 
 def facts(rule: DutyRule, what: Happening, regime: Regime) -> tuple[DutyFact, ...]:
-    """What a happening says to a rule."""
-    return tuple(_facts(rule, what, regime))
+    """What a happening says to a rule, as it stood when that happened."""
+    then = regime.at(what.at)
+    stood = then.duty_rules_ever.get(rule.name)
+    return tuple(_facts(stood, what, then)) if stood else ()
 
 
 def _refers(what: Happening, regime: Regime) -> bool:
@@ -99,9 +108,10 @@ def _refers(what: Happening, regime: Regime) -> bool:
 
 
 def _facts(rule: DutyRule, what: Happening, regime: Regime) -> Iterable[DutyFact]:
-    if matches(rule.opened_by, what) and _refers(what, regime):
+    opens = matches(rule.opened_by, what)
+    if opens and _refers(what, regime):
         yield DutyFact(kind="cancelled", at=what.at, topic=what.topic)
-    elif matches(rule.opened_by, what):
+    elif opens and rule.name in regime.duty_rules:
         start = limit_start(rule, what.at, what.data)
         yield DutyFact(kind="opened", at=what.at, topic=what.topic, start=start)
     if matches(rule.fulfilled_by, what):
@@ -136,21 +146,67 @@ class Run:
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
 
+    @property
+    def ended_at(self) -> datetime | None:
+        return self.fulfilled_at or self.cancelled_at
 
-def runs(rule: DutyRule, told: Iterable[DutyFact]) -> list[Run]:
+
+@dataclass(frozen=True)
+class Counted:
+    """By which version of its rule a run counts, and so by when it has to be done."""
+
+    rule: DutyRule
+    due: Due
+    gone_at: datetime | None = None
+    """When a version began that has no such rule, while there was still time."""
+
+
+def counted(run: Run, rule: DutyRule, regime: Regime) -> Counted:
+    """A run counts by the version in force when it opened. A later one takes over where neither its end nor its limit,
+    by the one and by the other, lies before the later one begins: nothing is late by a limit that was not in force.
+
+    A limit that counts from something else than before is of what opens from then on.
+    """
+    first = regime.at(run.opened_at)
+    rule = first.duty_rules_ever.get(rule.name, rule)
+    due = due_from(rule, run.start, first.calendar, first.policy)
+    for version in regime.versions[len(first.versions) :]:
+        late = late_at(run.opened_at, due.at, version)
+        if min(late, run.ended_at or late) < version.begins:
+            break
+        newer = version.duty_rules.get(rule.name)
+        if newer is None:
+            return Counted(rule, due, version.begins)
+        if newer.limit.before == rule.limit.before:
+            then = due_from(newer, run.start, version.calendar, version.policy)
+            if late_at(run.opened_at, then.at, version) >= version.begins:
+                rule, due = newer, then
+    return Counted(rule, due)
+
+
+def _gone_at(run: Run, rule: DutyRule, regime: Regime) -> datetime | None:
+    return counted(run, rule, regime).gone_at if regime.before else None
+
+
+def runs(rule: DutyRule, told: Iterable[DutyFact], regime: Regime) -> list[Run]:
     """How often the duty has to be done, by the facts in the order in which they happened.
 
     Between two cancellations it opens once, however often its opening is told, and is fulfilled by the first
-    fulfilment, also by one before the opening. What repeats opens again with each fulfilment.
+    fulfilment, also by one before the opening. What repeats opens again with each fulfilment. A new version of the
+    policy without the rule cancels what is not late by then.
     """
     found: list[Run] = []
     run: Run | None = None
     ahead: datetime | None = None  # done before it was opened
     resumable = False
     for fact in told:
+        repeats = _repeats(rule, fact.at, regime)
+        if run and (gone_at := _gone_at(run, rule, regime)) and gone_at <= fact.at:
+            found.append(replace(run, cancelled_at=gone_at))
+            run, ahead, resumable = None, None, False
         if run is None:
             if fact.kind == "opened":
-                run = Run(fact.at, fact.start or fact.at, None if rule.repeats else ahead)
+                run = Run(fact.at, fact.start or fact.at, None if repeats else ahead)
             elif fact.kind == "resumed" and resumable:
                 run = Run(fact.at, fact.at)
             elif fact.kind == "fulfilled":
@@ -162,13 +218,21 @@ def runs(rule: DutyRule, told: Iterable[DutyFact]) -> list[Run]:
             run = replace(run, start=fact.start)  # what the limit counts back from has moved
         elif fact.kind == "fulfilled" and run.fulfilled_at is None:
             run = replace(run, fulfilled_at=fact.at)
-            if rule.repeats:  # W13: the next one counts from the fulfilment
+            if repeats:  # W13: the next one counts from the fulfilment
                 found.append(run)
                 run = Run(fact.at, fact.at)
         elif fact.kind == "cancelled":
             found.append(run if run.fulfilled_at else replace(run, cancelled_at=fact.at))
             run, ahead, resumable = None, None, fact.undoable
+    if run and not run.ended_at:
+        run = replace(run, cancelled_at=_gone_at(run, rule, regime))
     return [*found, run] if run else found
+
+
+def _repeats(rule: DutyRule, at: datetime, regime: Regime) -> bool:
+    """Whether what is fulfilled at an instant opens again."""
+    stood = regime.at(at).duty_rules.get(rule.name)
+    return stood is not None and stood.repeats
 
 
 @dataclass(frozen=True)
@@ -185,12 +249,14 @@ def settle(
     """The duties that follow from the facts that `keeper` has, of those `held` before; only what changes."""
     left = {**held, keeper.id: keeper}
     settled: list[Settled] = []
-    for number, run in enumerate(runs(rule, keeper.facts) if keeper.stands else ()):
+    for number, run in enumerate(runs(rule, keeper.facts, regime) if keeper.stands else ()):
         key = duty_id(rule, subject, run.opened_at if number else None)
         while key in held and held[key].withdrawn:
             key = name_of("duty", key, "again")
         duty = left.pop(key, None) or _new(rule, subject, keeper, key)
-        settled.append(_news(_as_run(duty, run, rule, regime), rule, regime))
+        # What is over stays as it was told.
+        counts = None if _is_over(duty, run) else counted(run, rule, regime)
+        settled.append(_news(_as_run(duty, run, counts), counts.rule if counts else rule, regime))
     settled += [_left_over(duty, keeper.stands, now) for duty in left.values()]
     return [one for one in settled if one.fresh or one.duty != held.get(one.duty.id)]
 
@@ -206,17 +272,20 @@ def _new(rule: DutyRule, subject: str, keeper: Duty, key: str) -> Duty:
     return Duty(id=key, rule=rule.name, clause=rule.clause, subject=subject, role=rule.role, **about)
 
 
-def _as_run(duty: Duty, run: Run, rule: DutyRule, regime: Regime) -> Duty:
+def _is_over(duty: Duty, run: Run) -> bool:
+    return bool({"late", "fulfilled", "cancelled"} & set(duty.published)) and duty.opened_at == run.opened_at
+
+
+def _as_run(duty: Duty, run: Run, counts: Counted | None) -> Duty:
     update: dict[str, object] = {
         "opened_at": run.opened_at,
         "fulfilled_at": run.fulfilled_at,
         "cancelled_at": run.cancelled_at,
     }
-    over = {"late", "fulfilled", "cancelled"} & set(duty.published)
-    if not over or duty.opened_at != run.opened_at:
-        due = due_from(rule, run.start, regime.calendar, regime.policy)
-        update |= {"due_at": due.at, "provisional": due.provisional}
-        update["warned"] = duty.warned and duty.due_at == due.at  # what moved is warned of anew
+    if counts:
+        update |= {"due_at": counts.due.at, "provisional": counts.due.provisional}
+        update |= {"role": counts.rule.role, "clause": counts.rule.clause}
+        update["warned"] = duty.warned and duty.due_at == counts.due.at  # what moved is warned of anew
     return duty.model_copy(update=update)
 
 
@@ -262,10 +331,15 @@ def late_from(duty: Duty, regime: Regime) -> datetime:
     after a weekend) leaves the rest of the opening's day."""
     assert duty.opened_at
     assert duty.due_at
-    if duty.due_at > duty.opened_at:
-        return duty.due_at
+    return late_at(duty.opened_at, duty.due_at, regime)
+
+
+def late_at(opened_at: datetime, due_at: datetime, regime: Regime) -> datetime:
+    """As `late_from`, of what was opened at an instant and has a limit."""
+    if due_at > opened_at:
+        return due_at
     zone = regime.policy.switches.zone
-    return end_of_day(local_day(duty.opened_at, zone), zone)
+    return end_of_day(local_day(opened_at, zone), zone)
 
 
 def warn_from(duty: Duty, rule: DutyRule) -> datetime | None:

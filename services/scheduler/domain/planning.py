@@ -7,29 +7,75 @@ and anchor, so the same facts give the same follow-ups in whatever order they ca
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from services.scheduler.domain.agenda import ENDED, FollowUp, name_of
 from shared.contracts.events import CaseClass, CaseClassified
 from shared.contracts.types import write_time
-from shared.policy.model import DutyRule, FollowUpRule, Policy, ReminderRule, Switches, Trigger
+from shared.policy.model import (
+    CalendarRule,
+    DutyRule,
+    FollowUpRule,
+    Policy,
+    ReminderRule,
+    Switches,
+    Trigger,
+)
 from shared.policy.schedule import Scheduled, schedule, work_begins
-from shared.policy.workdays import WorkCalendar
+from shared.policy.versions import Policies, in_force_from
+from shared.policy.workdays import WorkCalendar, load_calendar
 
 CALENDAR_KNOWN = "calendar-known"
 """Why a follow-up moves whose year got its notice."""
+POLICY_CHANGED = "policy-changed"
+"""Why a follow-up comes, moves or goes when a new version of the policy begins."""
 
 
 @dataclass(frozen=True)
 class Regime:
-    """The rules and the calendar that decisions are made by."""
+    """The rules and the calendar that decisions are made by, as of one version of the policy, and those before it."""
 
     policy: Policy
     calendar: WorkCalendar
+    before: Regime | None = None
+    """The version that this one followed; None for the first."""
+
+    @classmethod
+    def of(cls, policies: Policies, workdays: Path | None = None) -> Regime:
+        """The newest of some versions. `workdays`: a file of notices instead of those of the release."""
+        regime: Regime | None = None
+        for policy in policies.versions:
+            calendar = load_calendar(workdays, unknown_year=policy.switches.unknown_year)
+            regime = cls(policy, calendar, regime)
+        assert regime
+        return regime
+
+    @cached_property
+    def begins(self) -> datetime:
+        """When this version comes into force."""
+        return in_force_from(self.policy)
+
+    @cached_property
+    def versions(self) -> tuple[Regime, ...]:
+        """The versions before this one and itself, in the order in which they come into force."""
+        return (*(self.before.versions if self.before else ()), self)
+
+    def at(self, instant: datetime) -> Regime:
+        """The version in force at an instant, as it was known then: without those that came later. What is older than
+        the first one goes by the first."""
+        found = self
+        while found.before and instant < found.begins:
+            found = found.before
+        return found
+
+    def next_begin(self, after: datetime) -> datetime | None:
+        """When the next version comes into force; None where none is known that would."""
+        return min((one.begins for one in self.versions if one.before and one.begins > after), default=None)
 
     @cached_property
     def duties(self) -> Mapping[str, Sequence[DutyRule]]:
@@ -43,13 +89,41 @@ class Regime:
 
     @cached_property
     def topics_of_service(self) -> Mapping[str, frozenset[str]]:
-        """Service to the topics to which the duties that are bound to it listen."""
-        bound: defaultdict[str, set[str]] = defaultdict(set)
+        """Service to the topics to which duties that are bound to it listen, or listened in a version before."""
+        bound: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+        bound |= self.before.topics_of_service if self.before else {}
         for topic, rules in self.duties.items():
             for rule in rules:
                 if rule.service:
-                    bound[rule.service].add(topic)
-        return {service: frozenset(topics) for service, topics in bound.items()}
+                    bound[rule.service] |= {topic}
+        return {**bound}
+
+    @cached_property
+    def duty_rules_ever(self) -> Mapping[str, DutyRule]:
+        """As `duty_rules`, with those that only versions before had, as they last stood: what they opened may be
+        under way."""
+        return {**(self.before.duty_rules_ever if self.before else {}), **self.duty_rules}
+
+    @cached_property
+    def former_duties(self) -> Mapping[str, Sequence[DutyRule]]:
+        """As `duties`, of the rules that only versions before had."""
+        gone = [rule for name, rule in self.duty_rules_ever.items() if name not in self.duty_rules]
+        return _by_topic((rule, triggers(rule)) for rule in gone)
+
+    @cached_property
+    def date_rules(self) -> Mapping[str, CalendarRule]:
+        """The dates of the regime by name."""
+        return {rule.name: rule for rule in self.policy.calendar}
+
+    @cached_property
+    def date_rules_ever(self) -> Mapping[str, CalendarRule]:
+        """As `date_rules`, with those that only versions before had."""
+        return {**(self.before.date_rules_ever if self.before else {}), **self.date_rules}
+
+    @cached_property
+    def reminding(self) -> frozenset[str]:
+        """The names of the rules that remind of something."""
+        return frozenset({rule.name for rule in self.policy.reminders} | self.date_rules.keys())
 
     @cached_property
     def asks_for_services(self) -> frozenset[str]:
@@ -91,6 +165,9 @@ class Wanted:
     owner: str
     anchor: datetime
     when: Scheduled
+    due: datetime
+    """When it is due: from then on a new version of the policy does not touch it. What an ending overtook before that
+    is settled by the ending."""
     superseded: bool = False
 
     @property
@@ -100,12 +177,43 @@ class Wanted:
 
 def wanted_for_case(case: CaseClassified, regime: Regime) -> list[Wanted]:
     """The follow-ups that a case asks for (F36, F38, F40, F42), whatever became of them so far."""
+    ending = max((end for end in (case.closed_at, case.dropped_at) if end), default=None)
+    return _by_every_version(
+        regime,
+        lambda version: [
+            _want(rule, case.case_id, anchor, version, ending if superseded else None)
+            for rule in version.policy.follow_ups
+            for anchor, superseded in _anchors(rule, case, version.policy.switches)
+        ],
+    )
+
+
+def _want(
+    rule: FollowUpRule, owner: str, anchor: datetime, regime: Regime, overtaken_at: datetime | None = None
+) -> Wanted:
+    when = schedule(rule, anchor, regime.calendar, regime.policy)
+    due = max(work_begins(when.scheduled_for, regime.policy), anchor)
+    return Wanted(rule, owner, anchor, when, min(due, overtaken_at or due), overtaken_at is not None)
+
+
+def _by_every_version(regime: Regime, asked: Callable[[Regime], Iterable[Wanted]]) -> list[Wanted]:
+    """What the versions of the policy ask for, one after the other.
+
+    A version applies to what is not yet due when it begins, neither by the one before nor by its own rows: nothing is
+    due, or late, by a row that was not in force then. So it follows from the facts alone, whenever they are heard of.
+    """
     found: dict[str, Wanted] = {}  # by id: two sessions may have ended at the same instant
-    for rule in regime.policy.follow_ups:
-        for anchor, superseded in _anchors(rule, case, regime.policy.switches):
-            when = schedule(rule, anchor, regime.calendar, regime.policy)
-            want = Wanted(rule, case.case_id, anchor, when, superseded)
-            found[want.id] = want
+    for version in regime.versions:
+        own = {want.id: want for want in asked(version)}
+        if version.before:
+            begins = version.begins
+            stays = {
+                key: want
+                for key, want in found.items()
+                if want.due < begins or (key in own and own[key].due < begins)
+            }
+            own = {key: want for key, want in own.items() if key not in stays and want.due >= begins} | stays
+        found = own
     return list(found.values())
 
 
@@ -146,11 +254,14 @@ def _every(sessions: int, case: CaseClassified, switches: Switches) -> Iterable[
 
 def wanted_after_incident(incident_id: str, resolved_at: datetime, regime: Regime) -> list[Wanted]:
     """Continued care after a resolved incident (A32)."""
-    return [
-        Wanted(rule, incident_id, resolved_at, schedule(rule, resolved_at, regime.calendar, regime.policy))
-        for rule in regime.policy.follow_ups
-        if rule.applies_to == "incident-resolved"
-    ]
+    return _by_every_version(
+        regime,
+        lambda version: [
+            _want(rule, incident_id, resolved_at, version)
+            for rule in version.policy.follow_ups
+            if rule.applies_to == "incident-resolved"
+        ],
+    )
 
 
 @dataclass(frozen=True)
@@ -165,6 +276,10 @@ class Owner:
     """Why nothing may be asked: `consent-withdrawn`, `client-deceased` ...; None where asking is allowed."""
     not_before: datetime | None = None
     """Consent was given again at this instant: only what lies ahead of it is planned."""
+
+    def may_touch(self, held: FollowUp) -> bool:
+        """A new version of the policy leaves alone what is due."""
+        return held.pending and (self.cause != POLICY_CHANGED or held.state == "planned")
 
 
 @dataclass(frozen=True)
@@ -189,7 +304,7 @@ def reconcile(
         if change:
             changes.append(change)
     for left in by_id.values():
-        if left.pending:
+        if owner.may_touch(left):
             reason = owner.stop or owner.cause
             changes.append(
                 Change(
@@ -209,6 +324,8 @@ def _toward(
     owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, now: datetime
 ) -> Change | None:
     if held and (held.state in ENDED or held.conducted_at):
+        return None
+    if held and held.pending and not owner.may_touch(held):
         return None
     if want.superseded:
         if held and held.state == "superseded":
@@ -267,10 +384,15 @@ def when_calendar_is_known(held: FollowUp, regime: Regime, now: datetime) -> Cha
     """A provisional follow-up that still lies ahead, computed again (collision 8); None where nothing changes."""
     if not (held.provisional and held.pending and held.scheduled_for > now):
         return None
-    try:
-        rule = regime.policy.follow_up(held.rule, held.step)
-    except KeyError:
+    wanted = _by_every_version(
+        regime,
+        lambda version: [
+            _want(rule, held.owner, held.anchor, version)
+            for rule in version.policy.follow_ups
+            if (rule.name, rule.step) == (held.rule, held.step)
+        ],
+    )
+    if not wanted:
         return None  # the policy has no such rule any more: the next word on the case says what it asks for instead
-    want = Wanted(rule, held.owner, held.anchor, schedule(rule, held.anchor, regime.calendar, regime.policy))
     owner = Owner(str(held.client_id), held.case_id, held.case_class, CALENDAR_KNOWN)
-    return _toward(owner, want, held, regime, now)
+    return _toward(owner, wanted[0], held, regime, now)

@@ -1,9 +1,9 @@
 """The monthly plan (F34, F44, F45): a dated snapshot of what is planned, for the department manager to approve.
 
 Cases are planned at once, by the event (collision 1). What was planned for a month before its plan was drafted is the
-plan; what arises after it was approved is an amendment: it goes ahead, and stands on the manager's list until signed.
-So nothing is copied: when a follow-up was planned, and when the plan was drafted, approved and signed, says which is
-which.
+plan; what arises after it was approved is an amendment: it goes ahead, and stands on the manager's list until signed,
+or (a switch) waits until then. So nothing is copied: when a follow-up was planned, and when the plan was drafted,
+approved and signed, says which is which.
 """
 
 from __future__ import annotations
@@ -15,13 +15,8 @@ from services.scheduler.domain.agenda import FollowUp
 from shared.contracts.envelope import Event
 from shared.contracts.events import MilestoneReached
 from shared.contracts.facts import Fact, holding
+from shared.contracts.plans import DECISIONS, SIGNED
 from shared.mongo.documents import Document
-
-DECISIONS = {"plan-approved": "approved", "plan-returned": "returned"}
-"""The milestones by which the manager decides on a plan, and what it then is."""
-SIGNED = "plan-amendments-signed"
-MILESTONES = frozenset({*DECISIONS, SIGNED})
-"""What is said of a plan: its subject is the month."""
 
 PlanState = Literal["drafted", "approved", "returned"]
 
@@ -88,6 +83,13 @@ def told(plan: Plan | None, event: Event, data: MilestoneReached) -> Plan | None
         signed = Signature.of(event, at=data.reached_at, by=data.by)
         return plan.model_copy(update={"signed": holding(plan.signed, signed)})
     return None
+
+
+def waits(follow_up: FollowUp, plan: Plan | None) -> bool:
+    """Whether a follow-up amends an approved plan, and the manager has not signed that yet."""
+    if plan is None or plan.approved_at is None or plan.signed_until is None or follow_up.planned_at is None:
+        return False
+    return follow_up.pending and follow_up.planned_at > plan.signed_until
 
 
 def amends(follow_up: FollowUp, plan: Plan | None, at: datetime) -> str | None:

@@ -28,7 +28,7 @@ from tests.builders import (
 )
 from tests.conftest import Start
 from tests.system import System
-from tests.unit.policy.regime import POLICY
+from tests.unit.policy.regime import POLICIES
 
 
 async def test_a_case_says_what_it_is_and_why(stack: Start) -> None:
@@ -214,7 +214,7 @@ async def test_the_live_ledger_is_filtered_as_well(stack: Start) -> None:
 
 def taker(system: System, batch: int) -> SnapshotTaker:
     runtime = system.runtime("intake")
-    return SnapshotTaker(Store(runtime.db), runtime.journal, POLICY, system.progress, batch)
+    return SnapshotTaker(Store(runtime.db), runtime.journal, POLICIES, system.progress, batch)
 
 
 async def test_a_snapshot_goes_on_where_it_was_left_and_two_replicas_take_each_case_once(
@@ -265,7 +265,7 @@ async def test_who_is_erased_while_a_month_is_classified_is_not_in_it(stack: Sta
         await store.snapshots.insert_one(snapshots.wanted("2026-03").to_mongo())
         progress = Progress()  # the system need not wait for this one to be settled
         journal = Journal("intake", runtime.db, runtime.publisher, progress)
-        slow = asyncio.create_task(SnapshotTaker(store, journal, POLICY, progress).step())
+        slow = asyncio.create_task(SnapshotTaker(store, journal, POLICIES, progress).step())
         await store.has_read.wait()
 
         await system.publish(client_erased(client_id="client-1", requested_at="2026-04-03 09:00"))

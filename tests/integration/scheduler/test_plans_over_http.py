@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from shared.policy.model import REGIME
 from tests.builders import at, case_closed
 from tests.conftest import Start
 
@@ -88,3 +90,29 @@ async def test_a_plan_is_laid_before_the_manager_returned_approved_amended_and_s
         "2026-04",
         None,
     ]
+
+
+async def test_a_signature_lets_begin_what_waited_for_it(stack: Start, tmp_path: Path) -> None:
+    """Collision 1, where the policy has amendments wait."""
+    text = REGIME.read_text(encoding="utf-8").replace(
+        "after_the_plan: amendment", "after_the_plan: signed-first"
+    )
+    policy = tmp_path / "regime.yaml"
+    policy.write_text(text, encoding="utf-8")
+    own = {"policy_file": policy}
+    async with stack("intake", "scheduler", start="2026-03-20 09:00", scheduler=own) as system:
+        await system.until(at("2026-03-27 11:00"))
+        async with system.client("scheduler", "manager", subject="manager-1") as manager:
+            await manager.post("/v1/plans/2026-04/approval", json={"decision": "approve"})
+            await system.until(at("2026-03-30 09:00"))
+            await system.publish(case_closed(closed_at="2026-03-30 08:00"))
+            await system.until(at("2026-04-13 10:00"))
+            before = await system.events("follow-up-due")
+            await manager.post("/v1/plans/2026-04/signature", json={})
+            await system.settled()
+            due = await system.events("follow-up-due")
+            reminders = await system.events("reminder-due")
+    assert before == []
+    assert [event.time for event in due] == [at("2026-04-13 10:00")]
+    told = {event.data.what for event in reminders if event.data.to == "client"}  # type: ignore[attr-defined]
+    assert "follow-up-notice" in told

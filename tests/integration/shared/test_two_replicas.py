@@ -18,7 +18,7 @@ from shared.messaging.bus import Outgoing
 from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.documents import View
-from shared.policy.model import load
+from shared.policy.versions import load_versions
 from shared.web.service import Runtime
 from tests.builders import case_opened, client_erased, consent_changed
 from tests.conftest import Start
@@ -29,7 +29,7 @@ class Slow(IntakeReactions):
     """Decides on what it has read only once it may."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store, load())
+        super().__init__(store, load_versions())
         self.has_read = asyncio.Event()
         self.may_go_on = asyncio.Event()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.policy.model import REGIME
 from tests.builders import at, client_erased, consent_changed, event, staff_updated
+from tests.conftest import Start
 from tests.integration.survey.events import SCHEDULER, classified, due, incident, planned
 
 if TYPE_CHECKING:
@@ -357,3 +360,32 @@ async def test_a_month_whose_plan_was_never_drafted_waits_for_nobody(survey: Sys
     await survey.publish(planned(), due(), plan_is_drafted("2026-04"))
 
     assert (await record(survey, sheet())).status_code == 200
+
+
+async def test_an_amendment_waits_for_its_signature_where_the_policy_says_so(
+    stack: Start, tmp_path: Path
+) -> None:
+    """F45, collision 1; care after a crisis (A32) waits for nothing."""
+    text = REGIME.read_text(encoding="utf-8").replace(
+        "after_the_plan: amendment", "after_the_plan: signed-first"
+    )
+    policy = tmp_path / "regime.yaml"
+    policy.write_text(text, encoding="utf-8")
+    care = {"rule": "crisis-aftercare", "clause": "A32", "class": "key-attention"}
+    async with stack("survey", start="2026-03-17 10:00", survey={"policy_file": policy}) as survey:
+        await survey.publish(
+            plan_is_drafted(),
+            plan_says("plan-approved", "2026-02-27 15:00"),
+            planned("2026-03-02 09:00"),
+            due(),
+            planned("2026-03-02 09:00", id="p2", follow_up_id="follow-up-2", client_id="client-2", **care),
+            due(id="d2", follow_up_id="follow-up-2", client_id="client-2", **care),
+        )
+        waiting = await record(survey, sheet())
+        cared_for = await record(survey, sheet(), key="follow-up-2")
+        await survey.publish(plan_says("plan-amendments-signed", "2026-03-02 10:00"))
+        signed = await record(survey, sheet())
+
+    assert (waiting.status_code, waiting.json()["reason"]) == (409, "plan-not-approved")
+    assert cared_for.status_code == 200, cared_for.text
+    assert signed.status_code == 200, signed.text

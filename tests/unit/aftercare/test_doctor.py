@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aftercare.doctor import check_calendar, check_secrets, check_skew, judge, judge_provisional
+from aftercare.doctor import check_calendar, check_policy, check_secrets, check_skew, judge, judge_provisional
 from shared.policy.workdays import WorkCalendar, load_calendar
 from shared.settings import Settings
+from tests.builders import at
+from tests.versions import two_versions
 
 KEY = base64.b64encode(bytes(96)).decode()
 
@@ -52,6 +55,22 @@ def test_clocks_that_differ(skew: timedelta, level: str) -> None:
 
 def test_a_slow_answer_is_no_difference_of_clocks() -> None:
     assert check_skew(timedelta(seconds=3), timedelta(seconds=6)).level == "ok"
+
+
+def test_the_version_in_force_is_named_and_those_to_come(tmp_path: Path) -> None:
+    policy = two_versions(tmp_path, "2026-07-01")
+    assert [finding.what for finding in check_policy(policy, at("2026-06-30"))] == [
+        "policy 2026-1 is in force since 2026-01-01",
+        "policy 2026-2 comes into force on 2026-07-01",
+    ]
+    assert [finding.what for finding in check_policy(policy, at("2026-07-01"))] == [
+        "policy 2026-2 is in force since 2026-07-01"
+    ]
+
+
+def test_a_policy_with_mistakes_fails(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("version: a\n", encoding="utf-8")
+    assert {finding.level for finding in check_policy(tmp_path, at("2026-07-01"))} == {"fail"}
 
 
 def test_the_year_of_the_last_notice_is_known() -> None:

@@ -49,7 +49,12 @@ def test_a_clause_is_told_by_each_row_that_carries_it(policy: Policy) -> None:
         ("classification-5th", 'must do "classification" every month, by day 5 of the month after'),
         ("session-reminder", '10 min before "starts_at"'),
         ("crisis-chain", "must be told within 10 min"),
+        (
+            "approval",
+            "in force from 2026-01-01, was approved by the head of the psychological department on 2026-01-01",
+        ),
         ("questionnaire-length", "At most 8 min."),
+        ("session-length-individual", "At least 50 min, at most 1 h."),
         ("records-drawn", "30% of last month's items"),
         ("standard-3wd", "Only for workplace-adaptation."),
         ("eligible-individuals", "aged 18 to 60, in work or about to start work"),

@@ -11,6 +11,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.events import CaseClassified
 from shared.mongo.documents import View
 from shared.policy.model import Policy
+from shared.policy.versions import Policies
 from tests.builders import When, at
 from tests.unit.policy.regime import POLICY
 
@@ -18,11 +19,11 @@ _NO_STORE: Any = None  # decisions are pure: what they may read is in the view
 
 
 class Desk:
-    def __init__(self, policy: Policy = POLICY) -> None:
+    def __init__(self, policy: Policy = POLICY, *later: Policy) -> None:
         self.view = View()
         self.published: list[Event] = []
         self.counted = 0
-        self._reactions = IntakeReactions(_NO_STORE, policy)
+        self._reactions = IntakeReactions(_NO_STORE, Policies((policy, *later)))
 
     def hears(self, *told: Event, now: When | None = None) -> Desk:
         """Events arrive: each when it happened, or all of them at `now`."""

@@ -5,9 +5,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from shared.policy.model import Policy, Switches, load
+from shared.policy.versions import Policies
 from shared.policy.workdays import load_calendar
 
 POLICY = load()
+POLICIES = Policies((POLICY,))
 CALENDAR = load_calendar()
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

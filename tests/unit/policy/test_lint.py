@@ -97,6 +97,22 @@ def test_a_row_that_names_what_is_not_there(
     assert str(problem).startswith(f"{tmp_path / 'regime.yaml'}:{problem.line}: {problem.field}: ")
 
 
+@pytest.mark.clause("W7")
+def test_a_version_is_approved_before_it_begins(tmp_path: Path) -> None:
+    said = 'approved: {by: "role:head-of-psychology", day: 2026-01-01}'
+    (late,) = lint(tmp_path, said, said.replace("2026-01-01", "2026-01-02"))
+    assert (late.field, late.reason) == (
+        "approved.day",
+        "it was approved on 2026-01-02, after it had begun on 2026-01-01",
+    )
+    (missing,) = lint(tmp_path, said, "")
+    assert (missing.field, missing.advice) == ("approved", "add it")
+    (unknown,) = lint(tmp_path, said, said.replace("head-of-psychology", "butler"))
+    assert (unknown.field, unknown.reason) == ("approved.by", "the role butler is not listed under roles")
+    (name,) = lint(tmp_path, said, said.replace("role:head-of-psychology", "Wang Fang"))
+    assert name.field == "approved.by"
+
+
 def test_an_unknown_role_in_the_crisis_chain(tmp_path: Path) -> None:
     (problem,) = lint(tmp_path, "{name: second, role: on-call-second", "{name: second, role: nobody")
     assert (problem.field, problem.line) == (

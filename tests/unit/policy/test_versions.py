@@ -63,6 +63,16 @@ def test_before_the_first_none_is_in_force() -> None:
         load_versions().at(at("2025-12-31 23:59:59"))
 
 
+def test_a_decision_on_something_older_goes_by_the_first(tmp_path: Path) -> None:
+    version(tmp_path, "a", "2026-01-01")
+    version(tmp_path, "b", "2026-07-01")
+    policies = load_versions(tmp_path)
+    found = [
+        policies.by(at(when)).version for when in ("2019-05-05 10:00", "2026-06-30 23:59", "2026-07-01 00:00")
+    ]
+    assert found == ["a", "a", "b"]
+
+
 @pytest.mark.parametrize(
     ("names", "days", "field"),
     [

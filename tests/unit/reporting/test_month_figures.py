@@ -18,7 +18,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.events import Consents, ReportPublished
 from shared.mongo.documents import View
 from shared.policy.counting import month_of
-from tests.unit.policy.regime import POLICY
+from tests.unit.policy.regime import POLICIES, POLICY
 from tests.unit.reporting.events import (
     SHANGHAI,
     at,
@@ -33,7 +33,7 @@ from tests.unit.reporting.events import (
 )
 
 APRIL_3 = at("2026-04-03")
-REACTIONS = ReportingReactions(cast(Store, None), POLICY)  # decide() reads no store
+REACTIONS = ReportingReactions(cast(Store, None), POLICIES)  # decide() reads no store
 
 
 def fold(events: Iterable[Event], now: datetime = APRIL_3) -> View:

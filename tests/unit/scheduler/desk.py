@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from services.scheduler.domain.agenda import Date, Duty, FollowUp, Reminder
+from services.scheduler.domain.agenda import Date, Duty, FollowUp, KnownCase, KnownClient, Reminder
 from services.scheduler.domain.dates import ahead, next_date
 from services.scheduler.domain.planning import Regime
 from services.scheduler.reactions import Decision
@@ -39,10 +39,15 @@ class Desk:
         end = at(instant)
         for _ in range(1_000):
             due = [item for item in self.items() if item.next_at and item.next_at <= end]
-            if not due:
+            item = min(due, key=lambda item: (item.next_at, item.id), default=None)
+            begins = self.regime.next_begin(self.now)
+            if begins and begins <= min(end, (item and item.next_at) or end):
+                self.now = begins
+                self.version_begins()
+                continue
+            if not item:
                 self.now = max(self.now, end)
                 return self
-            item = min(due, key=lambda item: (item.next_at, item.id))
             assert item.next_at
             self.now = max(self.now, item.next_at)
             self._decide(f"timer {item.id} {item.fired}", item.next_at).fire(item)
@@ -51,9 +56,10 @@ class Desk:
 
     def expects(self, rule: str, after: When | None = None) -> Desk:
         """A date of the regime stands on the agenda."""
-        calendar_rule = self.regime.policy.calendar_rule(rule)
-        date = next_date(calendar_rule, at(after) if after else self.now, self.regime)
-        reminder = ahead(date, self.regime)
+        regime = self.regime.at(self.now)
+        calendar_rule = regime.policy.calendar_rule(rule)
+        date = next_date(calendar_rule, at(after) if after else self.now, regime)
+        reminder = ahead(date, regime)
         self.view.apply(Changes(puts=[date, *([reminder] if reminder else [])]))
         return self
 
@@ -64,6 +70,16 @@ class Desk:
             self._decide(f"calendar {item.id}").calendar_known(item)
             self._take()
         return self
+
+    def version_begins(self) -> None:
+        """As NewVersion does at the beginning of one."""
+        for known in [*self.view.all(KnownCase), *self.view.all(KnownClient), *self.items()]:
+            self._decide(f"version {known.id}").new_version(known)
+            self._take()
+        dates = {date.rule for date in self.view.all(Date)}
+        for rule in self.regime.at(self.now).policy.calendar if dates else ():
+            if rule.name not in dates:
+                self.expects(rule.name)
 
     def items(self) -> list[FollowUp | Duty | Reminder | Date]:
         return [
@@ -93,7 +109,7 @@ class Desk:
         return [data.at for data in self.told("reminder-due") if data.what == what]
 
     def _decide(self, cause: str, now: datetime | None = None) -> Decision:
-        self._decision = Decision(self.view, self.regime, cause, now or self.now)
+        self._decision = Decision(self.view, self.regime.at(self.now), cause, now or self.now)
         return self._decision
 
     def _take(self) -> Desk:

@@ -10,19 +10,24 @@ import pytest
 from services.scheduler.domain import plans
 from services.scheduler.domain.agenda import FollowUp
 from services.scheduler.domain.dates import next_date
+from services.scheduler.domain.planning import Regime
 from services.scheduler.domain.plans import Plan
 from shared.mongo.documents import Changes
 from shared.policy.counting import month_of
 from tests.builders import When, at, event
 from tests.reference.fold import REGIME
+from tests.unit.policy.regime import switched
 from tests.unit.scheduler.desk import Desk, classified, milestone
 
 CLOSED = "2026-03-02 09:00"
 
 
-def desk(now: When = "2026-03-20 09:00") -> Desk:
+SIGNED_FIRST = Regime(switched(after_the_plan="signed-first"), REGIME.calendar)
+
+
+def desk(now: When = "2026-03-20 09:00", regime: Regime = REGIME) -> Desk:
     """The plan for April is drafted on 27 March: the 28th is a Saturday."""
-    desk = Desk(now)
+    desk = Desk(now, regime)
     date = next_date(REGIME.policy.calendar_rule("plan-28th"), at(now), REGIME)
     desk.view.apply(Changes(puts=[date]))
     return desk
@@ -102,6 +107,49 @@ def test_what_arises_after_the_approval_amends_the_plan_of_its_month_and_goes_ah
     assert amended(one, "late") == {"closed-15d": "2026-04", "closed-3m": None}
     due = one.until("2026-04-13 10:00").told("follow-up-due")
     assert {told.case_id for told in due} == {"early", "waiting", "late"}
+
+
+def amended_late(regime: Regime = SIGNED_FIRST) -> Desk:
+    """April's plan is approved; then a case closes whose follow-up is on the 14th, with its work from the 12th on."""
+    one = desk(regime=regime).hears_of(**closing("early", "2026-03-21 09:00")).until("2026-03-27 10:00")
+    one.hears_of(**says("plan-approved", "2026-03-27 15:00"))
+    return one.hears_of(**closing("late", "2026-03-30 09:00"))
+
+
+def begun(desk: Desk) -> list[str]:
+    return [told.case_id for told in desk.told("follow-up-due")]
+
+
+def test_where_the_policy_says_so_an_amendment_waits_until_it_is_signed() -> None:
+    one = amended_late().until("2026-04-13 10:00")
+    assert begun(one) == ["early"]
+    notices = one.reminders("follow-up-notice")
+
+    one.hears_of(**says("plan-amendments-signed", "2026-04-13 11:00")).until("2026-04-13 12:00")
+
+    assert begun(one) == ["early", "late"]
+    assert one.reminders("follow-up-notice") == [*notices, at("2026-04-13 11:00")]
+    assert begun(amended_late(REGIME).until("2026-04-13 10:00")) == ["early", "late"]
+
+
+def test_what_was_signed_in_time_waits_for_nothing() -> None:
+    one = amended_late().hears_of(**says("plan-amendments-signed", "2026-03-31 11:00"))
+    assert begun(one.until("2026-04-12 10:00")) == ["early", "late"]
+
+
+def test_what_nobody_signs_is_missed_and_the_manager_told() -> None:
+    one = amended_late().until("2026-04-30")
+    assert begun(one) == ["early"]
+    missed = {item.case_id for item in one.view.all(FollowUp) if item.state == "missed"}
+    assert missed == {"early", "late"}
+    assert len([told for told in one.told("escalation-required") if told.reason == "follow-up-missed"]) == 2
+
+
+def test_care_after_a_crisis_waits_for_no_signature() -> None:
+    one = amended_late()
+    body = {"incident_id": "i-1", "client_id": "client-1", "at": at("2026-04-01 10:00"), "change": "resolved"}
+    one.hears_of("incident-changed", "2026-04-01 10:00", **body).until("2026-04-11")
+    assert {told.clause for told in one.told("follow-up-due")} == {"F36", "A32"}
 
 
 def test_what_is_taken_out_of_an_approved_plan_needs_no_signature() -> None:

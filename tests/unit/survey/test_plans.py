@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from functools import reduce
 
 import pytest
 
-from services.survey.domain import plans
+from services.survey.domain import follow_ups, plans
 from services.survey.domain.plans import MonthPlan
 from shared.contracts.envelope import Event
-from shared.contracts.events import MilestoneReached
+from shared.contracts.events import FollowUpPlanned, MilestoneReached
 from shared.contracts.types import COMPANY_ZONE
 from shared.policy.counting import month_of
 from tests.builders import at, event
+from tests.integration.survey.events import planned
 
 DRAFTED = "drafted"
 
@@ -47,6 +49,30 @@ RETURNED = says("plan-returned", "2026-03-27 15:00")
 def test_it_waits_until_it_is_approved(heard: list[Event | str], waits: bool) -> None:
     for order in itertools.permutations(heard):
         assert reduce(hears, order, MonthPlan(id="2026-04")).waits is waits
+
+
+SIGNED = says("plan-amendments-signed", "2026-04-02 15:00")
+
+
+@pytest.mark.parametrize(
+    ("planned_at", "unsigned"),
+    [
+        ("2026-03-27 16:00", False),  # in the plan
+        ("2026-04-02 15:00", False),  # an amendment, signed
+        ("2026-04-02 15:01", True),
+    ],
+)
+def test_an_amendment_is_unsigned_until_the_manager_signs_what_arose_until_then(
+    planned_at: str, unsigned: bool
+) -> None:
+    told = planned(time=planned_at)
+    assert isinstance(told.data, FollowUpPlanned)
+    follow_up = follow_ups.planned(None, told.data, told.time, "invitation", timedelta(days=2))
+    for order in itertools.permutations([DRAFTED, APPROVED, SIGNED]):
+        assert reduce(hears, order, MonthPlan(id="2026-04")).is_unsigned(follow_up) is unsigned
+    assert reduce(hears, [DRAFTED, APPROVED], MonthPlan(id="2026-04")).is_unsigned(follow_up) is (
+        planned_at > "2026-03-28"
+    )
 
 
 def test_the_month_is_that_of_shanghai() -> None:
