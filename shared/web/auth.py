@@ -22,6 +22,7 @@ Role = Literal[
     "counsellor",
     "supervisor",  # on call, takes up incidents
     "manager",  # department manager: approves plans (F45)
+    "psychology",  # the psychological department: checks what is drawn of the records (F71)
     "compliance",  # reads the access log (F6)
     "engineer",  # runs the platform
 ]
