@@ -7,7 +7,15 @@ from datetime import datetime
 
 from services.reporting.domain import counting
 from services.reporting.domain.counting import Facts
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, Report
+from services.reporting.domain.read_models import (
+    Case,
+    Duty,
+    Escalation,
+    FollowUp,
+    Incident,
+    Report,
+    Sampled,
+)
 from services.reporting.store import Store
 from shared.contracts.envelope import Event, derive
 from shared.contracts.events import (
@@ -19,8 +27,11 @@ from shared.contracts.events import (
     FollowUpPlanned,
     FollowUpRecorded,
     IncidentChanged,
+    MilestoneReached,
     ReportPublished,
 )
+from shared.contracts.sampling import Said
+from shared.contracts.sampling import said as said_of_sample
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, View
 from shared.policy.model import Policy
@@ -56,6 +67,7 @@ class ReportingReactions:
                 facts.escalations,
                 facts.incidents,
                 facts.cases,
+                facts.sampled,
             ):
                 view.load(documents)
         view.load(await self._store.by_id(FollowUp, follow_ups, session))
@@ -74,6 +86,8 @@ class ReportingReactions:
                 Case, [one.case_id for one in bodies if isinstance(one, CaseClassified)], session
             )
         )
+        drawn = [one.subject for one in bodies if isinstance(one, MilestoneReached) and _of_sample(one)]
+        view.load(await self._store.by_id(Sampled, drawn, session))
         view.load(await self._store.by_id(Report, months, session))
         return view
 
@@ -93,6 +107,8 @@ class ReportingReactions:
                 return Changes(puts=[Incident.changed(view.get(Incident, key), data, self._zone)])
             case CaseClassified(case_id=key) as data:
                 return Changes(puts=[Case.classified(view.get(Case, key), data, self._zone)])
+            case MilestoneReached(subject=key) as data if said := _of_sample(data):
+                return Changes(puts=[Sampled.told(view.get(Sampled, key), key, said)])
             case CalendarDue(rule=rule, month=month) if rule == REPORT_RULE:
                 return self._publish(view, event, month, now)
             case _:
@@ -102,12 +118,13 @@ class ReportingReactions:
         """F64: a month is reported once; what is told later changes the live figures alone."""
         if view.get(Report, month):
             return Changes()
-        facts = Facts(
-            view.all(FollowUp), view.all(Duty), view.all(Escalation), view.all(Incident), view.all(Case)
-        )
-        figures = counting.figures(month, facts, self._policy, now)
+        figures = counting.figures(month, Facts.of(view), self._policy, now)
         said = ReportPublished(month=month, report=REPORT, published_at=now, figures=counting.flat(figures))
         return Changes(
             puts=[Report(id=month, published_at=now, figures=figures)],
             events=[derive(event.unique, SOURCE, said, time=now, topic="report-published")],
         )
+
+
+def _of_sample(data: MilestoneReached) -> Said | None:
+    return said_of_sample(data.milestone, data.subject)

@@ -13,8 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.reporting import charts
-from services.reporting.domain.counting import GROUPS
-from services.reporting.domain.figures import Figures, Rate
+from services.reporting.domain.counting import GROUPS, together
+from services.reporting.domain.figures import Figures
+from shared.contracts.sampling import FINDINGS
 from shared.policy.model import Policy
 from shared.web.texts import TextMissing, text
 
@@ -43,7 +44,8 @@ def render(figures: Figures, published_at: datetime | None, policy: Policy) -> s
         outcomes=OUTCOMES,
         outcome_names=[f"column.{name}" for name in OUTCOMES],
         class_names=[f"class.{group}" for group in GROUPS],
-        duties_in_time=_together([duty.in_time for duty in figures.duties]),
+        findings=FINDINGS,
+        duties_in_time=together([duty.in_time for duty in figures.duties]),
         draw=_Drawings(figures),
     )
     return page
@@ -124,11 +126,6 @@ class _Drawings:
 def _drawn(svg: str) -> Markup:
     # Safe because it was serialised from a tree of elements that this program alone made.
     return Markup(svg)
-
-
-def _together(rates: list[Rate]) -> Rate:
-    reached, of = sum(rate.reached for rate in rates), sum(rate.of for rate in rates)
-    return Rate(reached=reached, of=of, value=reached / of if of else None)
 
 
 def _zh(key: str, **params: object) -> str:

@@ -1,4 +1,5 @@
-"""The collections of reporting: `follow_ups`, `duties`, `escalations`, `incidents`, `cases`, `reports`."""
+"""The collections of reporting: `follow_ups`, `duties`, `escalations`, `incidents`, `cases`, `sampled`,
+`reports`."""
 
 from __future__ import annotations
 
@@ -6,8 +7,16 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from services.reporting.domain.counting import TREND_MONTHS, Facts
-from services.reporting.domain.months import months_up_to
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, Report
+from services.reporting.domain.months import month_before, months_up_to
+from services.reporting.domain.read_models import (
+    Case,
+    Duty,
+    Escalation,
+    FollowUp,
+    Incident,
+    Report,
+    Sampled,
+)
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document
 
@@ -21,7 +30,7 @@ class Store:
         self.db = db
 
     async def ensure_indexes(self) -> None:
-        for kind in (FollowUp, Duty, Escalation, Incident):
+        for kind in (FollowUp, Duty, Escalation, Incident, Sampled):
             await self.db.get_collection(kind.collection).create_index("month")
         for end in ("opened", "closed", "dropped"):
             await self.db.get_collection(Case.collection).create_index(end)
@@ -46,6 +55,7 @@ class Store:
             escalations=await self._find(Escalation, {"month": month}, session),
             incidents=await self._find(Incident, {"month": month}, session),
             cases=[*cases, *await self.by_id(Case, others, session)],
+            sampled=await self._find(Sampled, {"month": month_before(month)}, session),
         )
 
     async def report(self, month: str) -> Report | None:

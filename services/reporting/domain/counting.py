@@ -19,12 +19,15 @@ from services.reporting.domain.figures import (
     IncidentFigures,
     Indicator,
     Rate,
+    SampleFigures,
     Satisfaction,
     Timing,
     TrendMonth,
 )
-from services.reporting.domain.months import months_up_to
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident
+from services.reporting.domain.months import month_before, months_up_to
+from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, Sampled
+from shared.contracts.sampling import FINDINGS, KINDS, Finding, SampleKind
+from shared.mongo.documents import View
 from shared.policy.model import AppliesTo, FollowUpRule, Policy, Target
 
 TREND_MONTHS = 6
@@ -51,6 +54,13 @@ _GROUP_OF: Mapping[AppliesTo, Group] = {
 FEEDBACK_DUTIES = ("match-2wd", "complaint-3wd", "handle-5wd")
 """The duties by which what a follow-up brought up is handled (A10)."""
 
+TARGET_OF_FINDING: Mapping[Finding, str] = {
+    "accurate": "session-records-accurate",
+    "warning-signs": "warning-signs-recognised",
+    "crisis-judged": "crisis-judgement-accurate",
+}
+"""The target of what a check of a sample finds (A22, A27, A28)."""
+
 SATISFIED = 4
 """The lowest score that counts as satisfied where a share of the satisfied is asked for (A2, A32)."""
 
@@ -75,6 +85,19 @@ class Facts:
     escalations: Sequence[Escalation] = ()
     incidents: Sequence[Incident] = ()
     cases: Sequence[Case] = ()
+    sampled: Sequence[Sampled] = ()
+
+    @classmethod
+    def of(cls, view: View) -> Facts:
+        """Everything that a view holds."""
+        return cls(
+            follow_ups=view.all(FollowUp),
+            duties=view.all(Duty),
+            escalations=view.all(Escalation),
+            incidents=view.all(Incident),
+            cases=view.all(Case),
+            sampled=view.all(Sampled),
+        )
 
 
 def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figures:
@@ -92,6 +115,9 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
     }
     measured["follow-up-satisfaction"] = (satisfaction.mean, satisfaction.answers)
     measured["satisfaction-gain"] = _gain(trend, satisfaction)
+    samples = _samples(month_before(month), facts.sampled, policy)
+    for name, found in _found(samples).items():
+        measured[name] = (found.value, found.of)
     for name, one in _shares(follow_ups, duties, facts.cases, classes, ended, policy).items():
         measured[name] = (one.value, one.of)
     return Figures(
@@ -113,6 +139,7 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
             followed_up=len({one.case_id or one.id for one in follow_ups if _is_completed(one)}),
         ),
         indicators=tuple(_indicator(target, measured.get(target.name)) for target in policy.targets),
+        samples=samples,
         trend=trend,
     )
 
@@ -138,6 +165,8 @@ def flat(month: Figures) -> dict[str, float | None]:
         for name in ("due", "open", "completed", "refused", "unreachable", "stopped_for_crisis", "missed",
                      "superseded", "cancelled"):  # fmt: skip
             said[f"{one.group}-{name.replace('_', '-')}"] = getattr(one, name)
+    for sample in month.samples:
+        said |= {f"{sample.kind}s-drawn": sample.drawn, f"{sample.kind}s-checked": sample.checked}
     return said | {f"flag-{flag}": count for flag, count in month.flags.items()}
 
 
@@ -360,6 +389,36 @@ def _within(times: Iterable[tuple[datetime, datetime | None]], limit: timedelta,
     return share(sum(decided), len(decided))
 
 
+# --- samples --------------------------------------------------------------------------------------------------
+
+
+def _samples(of_month: str, sampled: Iterable[Sampled], policy: Policy) -> tuple[SampleFigures, ...]:
+    own = [one for one in sampled if one.month == of_month]
+    return tuple(_of_kind(kind, of_month, [one for one in own if one.kind == kind], policy) for kind in KINDS)
+
+
+def _of_kind(kind: SampleKind, of_month: str, sampled: Sequence[Sampled], policy: Policy) -> SampleFigures:
+    row = policy.sample(f"{kind}s-drawn")
+    found = {name: [one.findings[name] for one in sampled if name in one.findings] for name in FINDINGS}
+    return SampleFigures(
+        kind=kind,
+        clause=row.clause,
+        of_month=of_month,
+        share=row.share,
+        drawn=len(sampled),
+        checked=sum(bool(one.findings) for one in sampled),
+        findings={name: share(sum(good), len(good)) for name, good in found.items()},
+    )
+
+
+def _found(samples: Iterable[SampleFigures]) -> dict[str, Rate]:
+    """A22, A27, A28: measured by what was drawn, records and recordings together."""
+    return {
+        target: together([one.findings[name] for one in samples])
+        for name, target in TARGET_OF_FINDING.items()
+    }
+
+
 # --- cases and indicators -------------------------------------------------------------------------------------
 
 
@@ -443,6 +502,12 @@ def _trend(month: str, facts: Facts, policy: Policy, as_of: datetime) -> TrendMo
 def share(reached: int, of: int) -> Rate:
     """A share of what was counted; None of nothing."""
     return Rate(reached=reached, of=of, value=reached / of if of else None)
+
+
+def together(rates: Iterable[Rate]) -> Rate:
+    """Several shares as one, each by what it was counted of."""
+    counted = list(rates)
+    return share(sum(one.reached for one in counted), sum(one.of for one in counted))
 
 
 def is_met(target: Target, value: float | None) -> bool | None:

@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.contracts.sampling import Finding, SampleKind
+
 Group = Literal["closed", "in-counselling", "key-attention", "dropped", "crisis-aftercare"]
 
 
@@ -119,6 +121,21 @@ class IncidentFigures(Shown):
     """Intervention begun, or the incident resolved, within the limit (A30)."""
 
 
+class SampleFigures(Shown):
+    """What was drawn in the month of the records or recordings of the month before, and what the checks found."""
+
+    kind: SampleKind
+    clause: str
+    of_month: str
+    """The month of whose records it was drawn."""
+    share: float
+    """How much the policy has drawn."""
+    drawn: int
+    checked: int
+    findings: dict[Finding, Rate]
+    """Found good, of those for which the check says it."""
+
+
 class CaseFigures(Shown):
     """Cases opened, closed and dropped in the month."""
 
@@ -171,5 +188,7 @@ class Figures(Shown):
     incidents: IncidentFigures
     cases: CaseFigures
     indicators: tuple[Indicator, ...]
+    samples: tuple[SampleFigures, ...] = ()
+    """F71, F72; empty in a report from before they were counted."""
     trend: tuple[TrendMonth, ...]
     """Up to six months, this one last."""

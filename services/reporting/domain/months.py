@@ -11,3 +11,7 @@ def months_up_to(month: str, count: int) -> tuple[str, ...]:
     """`count` months in order, the last of them `month`."""
     first = date.fromisoformat(f"{month}-01")
     return tuple(f"{add_period(first, Period(months=-back)):%Y-%m}" for back in reversed(range(count)))
+
+
+def month_before(month: str) -> str:
+    return months_up_to(month, 2)[0]

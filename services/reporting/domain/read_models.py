@@ -28,6 +28,7 @@ from shared.contracts.events import (
     Outcome,
 )
 from shared.contracts.facts import Fact, holding
+from shared.contracts.sampling import Finding, Said, SampleKind
 from shared.mongo.documents import Document
 from shared.policy.counting import month_of
 
@@ -264,6 +265,28 @@ class Case(Document):
             dropped=month_of(data.dropped_at, zone) if data.dropped_at else None,
             scales=data.consents.scales,
         )
+
+
+# --- samples --------------------------------------------------------------------------------------------------
+
+
+class Sampled(Document):
+    """A record or recording that was drawn to be checked, and what was found: the id leads to no client."""
+
+    collection: ClassVar[str] = "sampled"
+
+    month: str
+    """The month of whose records it was drawn."""
+    kind: SampleKind
+    findings: dict[Finding, bool] = Field(default_factory=dict)
+
+    @classmethod
+    def told(cls, known: Sampled | None, key: str, said: Said) -> Sampled:
+        """Each is said once for an item, and is never taken back, so that the order makes no difference."""
+        findings = dict(known.findings) if known else {}
+        if said.finding:
+            findings[said.finding] = said.good
+        return cls(id=key, month=said.month, kind=said.kind, findings=findings)
 
 
 class Report(Document):

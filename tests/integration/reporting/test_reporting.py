@@ -10,6 +10,7 @@ import pytest
 
 from shared.contracts.envelope import Event
 from shared.contracts.events import ReportPublished
+from shared.contracts.sampling import drawn, found, item_id
 from shared.web.auth import Role
 from tests.builders import client_erased
 from tests.conftest import Start
@@ -19,6 +20,7 @@ from tests.unit.reporting.events import (
     duty,
     escalation,
     incident,
+    milestone,
     planned,
     recorded,
     report_due,
@@ -165,3 +167,22 @@ async def test_the_page_is_served_with_a_policy_that_lets_nothing_in(system: Sys
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert "2026" in answer.text
+
+
+@pytest.mark.clause("F73", "A22")
+async def test_what_was_drawn_and_found_reaches_the_report(system: System) -> None:
+    subject = item_id("2026-02", "record", "f1")
+    await system.publish(
+        milestone(found("record", "accurate", True), subject),  # before it was drawn
+        milestone(drawn("record"), subject),
+        milestone(drawn("record"), item_id("2026-02", "record", "f2")),
+    )
+    await system.publish(report_due("2026-03", "2026-04-03"))
+
+    report = (await get(system, "/v1/reports/2026-03.json", "manager")).json()["figures"]
+    assert [(one["kind"], one["drawn"], one["checked"]) for one in report["samples"]] == [
+        ("record", 2, 1),
+        ("recording", 0, 0),
+    ]
+    accurate = next(one for one in report["indicators"] if one["name"] == "session-records-accurate")
+    assert (accurate["value"], accurate["counted"]) == (1, 1)

@@ -81,6 +81,13 @@ def recorded(key: str, conducted: str, outcome: str = "completed", **other: Any)
     return event("follow-up-recorded", events.FollowUpRecorded(**said), said["recorded_at"])
 
 
+def milestone(name: str, subject: str, when: str = "2026-03-10", **other: Any) -> Event:
+    said = events.MilestoneReached(
+        milestone=name, subject=subject, reached_at=at(when), by="checker-1", **other
+    )
+    return event("milestone-reached", said, at(when))
+
+
 def duty(
     key: str, change: str, when: str, due: str, rule: str = "handle-5wd", clause: str = "F65", **other: Any
 ) -> Event:

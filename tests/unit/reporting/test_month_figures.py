@@ -11,7 +11,7 @@ import pytest
 from services.reporting.domain import counting
 from services.reporting.domain.figures import ClassFigures, Figures
 from services.reporting.domain.months import months_up_to
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident
+from services.reporting.domain.read_models import FollowUp
 from services.reporting.reactions import ReportingReactions
 from services.reporting.store import Store
 from shared.contracts.envelope import Event
@@ -46,10 +46,7 @@ def fold(events: Iterable[Event], now: datetime = APRIL_3) -> View:
 
 def figures_of(*events: Event, month: str = "2026-03", as_of: datetime = APRIL_3) -> Figures:
     view = fold(events)
-    facts = counting.Facts(
-        view.all(FollowUp), view.all(Duty), view.all(Escalation), view.all(Incident), view.all(Case)
-    )
-    return counting.figures(month, facts, POLICY, as_of)
+    return counting.figures(month, counting.Facts.of(view), POLICY, as_of)
 
 
 def closed(figures: Figures) -> ClassFigures:
