@@ -26,6 +26,7 @@ from services.reporting.domain.figures import (
 )
 from services.reporting.domain.months import month_before, months_up_to
 from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, Sampled
+from shared.contracts.ratings import RATED, Rated
 from shared.contracts.sampling import FINDINGS, KINDS, Finding, SampleKind
 from shared.mongo.documents import View
 from shared.policy.model import AppliesTo, FollowUpRule, Policy, Target
@@ -60,6 +61,15 @@ TARGET_OF_FINDING: Mapping[Finding, str] = {
     "crisis-judged": "crisis-judgement-accurate",
 }
 """The target of what a check of a sample finds (A22, A27, A28)."""
+
+TARGET_OF_RATED: Mapping[Rated, str] = {
+    "recommendation": "recommendation-satisfaction",
+    "setting": "setting-rated-good",
+    "communication": "communication-effective",
+    "emotion": "emotion-management",
+    "result-feedback": "result-feedback-satisfaction",
+}
+"""The target of what clients rate (A15, A20, A21, A23, A26)."""
 
 SATISFIED = 4
 """The lowest score that counts as satisfied where a share of the satisfied is asked for (A2, A32)."""
@@ -444,8 +454,9 @@ def _shares(
 
     The plan does not say what each share is counted of, so these are our readings: satisfied (A2, A32) is a score of
     4 or 5; reached (A7) is whoever was spoken to, of the follow-ups due; evaluated (A8) is a completed follow-up
-    with a score; feedback handled (A10) is a duty of F62, F63 or F65 fulfilled, of those fulfilled or late; retained
-    (A17) is a case closed, of those that ended; scales used (A25) is asked of clients who agreed to scales.
+    with a score; rated good (A15, A20, A21, A23, A26) is `good` of whoever rated it; feedback handled (A10) is a duty of
+    F62, F63 or F65 fulfilled, of those fulfilled or late; retained (A17) is a case closed, of those that ended; scales
+    used (A25) is asked of clients who agreed to scales.
     """
     completed = [one for one in follow_ups if _is_completed(one)]
     reached = sum(one.completed + one.refused + one.stopped_for_crisis for one in classes)
@@ -458,7 +469,7 @@ def _shares(
         for duty in duties
         if duty.last.rule in FEEDBACK_DUTIES and _in_time(duty) is not None
     ]
-    return {
+    return _rated(completed) | {
         "client-satisfaction": share(sum(score >= SATISFIED for score in scores), len(scores)),
         "reach": share(reached, sum(one.due for one in classes)),
         "evaluation-coverage": share(len(_scores(completed)), len(completed)),
@@ -467,6 +478,12 @@ def _shares(
         "scales-used": share(sum(scalable), len(scalable)),
         "aftercare-satisfaction": share(sum(score >= SATISFIED for score in aftercare), len(aftercare)),
     }
+
+
+def _rated(completed: Iterable[FollowUp]) -> dict[str, Rate]:
+    ratings = [one.record.ratings for one in completed if one.record]
+    given = {name: [one[name] for one in ratings if name in one] for name in RATED}
+    return {TARGET_OF_RATED[name]: share(bands.count("good"), len(bands)) for name, bands in given.items()}
 
 
 def _gain(trend: Sequence[TrendMonth], now: Satisfaction) -> tuple[float | None, int]:

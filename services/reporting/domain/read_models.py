@@ -28,6 +28,7 @@ from shared.contracts.events import (
     Outcome,
 )
 from shared.contracts.facts import Fact, holding
+from shared.contracts.ratings import OWN_BANDS, RATED, Rated
 from shared.contracts.sampling import Finding, Said, SampleKind
 from shared.mongo.documents import Document
 from shared.policy.counting import month_of
@@ -74,6 +75,8 @@ class Record(Fact):
     flags: tuple[str, ...]
     scaled: bool
     """Whether a standard scale was filled in (A25)."""
+    ratings: dict[Rated, str] = Field(default_factory=dict)
+    """What the client rated, as bands (A15, A20, A21, A23, A26)."""
     dropped_reason: str | None
 
 
@@ -114,7 +117,8 @@ class FollowUp(Document):
             recorded_at=data.recorded_at,
             satisfaction=data.satisfaction,
             flags=data.flags,
-            scaled=bool(data.bands),
+            scaled=bool(data.bands.keys() - OWN_BANDS),
+            ratings={name: data.bands[name] for name in RATED if name in data.bands},
             dropped_reason=data.dropped_reason,
         )
         return self.model_copy(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from shared.contracts.envelope import Event, derive
 from shared.contracts.events import CrisisFlagged, FollowUpRecorded, Form, MilestoneReached, Outcome
+from shared.contracts.ratings import RATED, RATINGS
 from shared.contracts.types import Code, Id, Timestamp
 from shared.mongo.documents import Document
 from shared.policy.model import Policy
@@ -65,7 +66,8 @@ class RecordSheet(BaseModel):
     flags: tuple[Flag, ...] = ()
     """F57; only of a completed follow-up."""
     bands: dict[Code, Code] = Field(default_factory=dict)
-    """Scale to band, `{"gad-7": "mild"}`; never answers."""
+    """Scale to band, `{"gad-7": "mild"}`; never answers. What a client rates (`communication`, `setting`, `emotion`,
+    `recommendation`, `result-feedback`) is `good`, `fair` or `poor`."""
     dropped_reason: DroppedReason | None = None
     """F43; only of a client who stopped early."""
     notes: Annotated[str, Field(max_length=20_000)] | None = None
@@ -157,6 +159,8 @@ def objection(
     if sheet.outcome != "completed" and (sheet.satisfaction is not None or sheet.flags):
         field = "satisfaction" if sheet.satisfaction is not None else "flags"
         return Objection(422, "not-completed", "only a completed follow-up has this", field)
+    if any(sheet.bands.get(name, RATINGS[0]) not in RATINGS for name in RATED):
+        return Objection(422, "unknown-band", f"what a client rates is {', '.join(RATINGS)}", "bands")
     if sheet.dropped_reason and follow_up.case_class != "dropped":
         return Objection(
             422, "not-dropped", "F43: only a client who stopped early gives a reason", "dropped_reason"

@@ -379,6 +379,39 @@ def test_scales_are_asked_of_those_who_agreed_to_them() -> None:
     assert (used.value, used.counted) == (1, 1)
 
 
+@pytest.mark.clause("A25")
+def test_our_own_bands_are_no_standard_scale() -> None:
+    told = figures_of(
+        classified("case-f1", consents=Consents(scales=True)),
+        planned("f1", "2026-03-10"),
+        recorded("f1", "2026-03-10", bands={"effect": "high", "communication": "good"}),
+    )
+    used = next(one for one in told.indicators if one.name == "scales-used")
+    assert (used.value, used.counted) == (0, 1)
+
+
+@pytest.mark.clause("A15", "A20", "A21", "A23", "A26")
+@pytest.mark.parametrize(
+    ("rated", "target", "clause"),
+    [
+        ("recommendation", "recommendation-satisfaction", "A15"),
+        ("setting", "setting-rated-good", "A20"),
+        ("communication", "communication-effective", "A21"),
+        ("emotion", "emotion-management", "A23"),
+        ("result-feedback", "result-feedback-satisfaction", "A26"),
+    ],
+)
+def test_what_clients_rate_is_counted_of_those_who_rated_it(rated: str, target: str, clause: str) -> None:
+    bands = ("good", "good", "fair", "poor", None)
+    events = [planned(f"f{n}", "2026-03-10") for n in range(len(bands))]
+    events += [
+        recorded(f"f{n}", "2026-03-10", bands={rated: band} if band else {}) for n, band in enumerate(bands)
+    ]
+    events += [planned("april", "2026-04-01"), recorded("april", "2026-04-01", bands={rated: "good"})]
+    told = next(one for one in figures_of(*events).indicators if one.name == target)
+    assert (told.clause, told.value, told.counted, told.met) == (clause, 0.5, 4, False)
+
+
 def test_every_target_of_the_policy_is_reported_with_its_clause_and_no_data_is_said() -> None:
     told = figures_of().indicators
     assert [one.name for one in told] == [target.name for target in POLICY.targets]
