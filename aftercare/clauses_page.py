@@ -33,6 +33,7 @@ from shared.policy.model import (
     ReminderRule,
     Row,
     Sample,
+    Seat,
     Severe,
     Target,
     load,
@@ -78,7 +79,7 @@ _KINDS: Mapping[type[Row], tuple[str, str | None]] = {
     CalendarRule: ("date", "scheduler"),
     ReminderRule: ("reminder", "scheduler"),
     Target: ("target", "reporting"),
-    Sample: ("sample", "reporting"),
+    Sample: ("sample", "survey"),
     HealthGate: ("gate", "intake"),
     IndividualsGate: ("gate", "intake"),
     EnterprisesGate: ("gate", "intake"),
@@ -86,6 +87,7 @@ _KINDS: Mapping[type[Row], tuple[str, str | None]] = {
     Frequency: ("frequency", "intake"),
     Bound: ("bound", None),
     Certificate: ("certificate", "survey"),
+    Seat: ("seat", "reporting"),
     CrisisChain: ("chain", "crisis"),
 }
 

@@ -15,6 +15,7 @@ from services.reporting.domain.read_models import (
     Incident,
     Report,
     Sampled,
+    StaffMember,
 )
 from services.reporting.store import Store
 from shared.contracts.envelope import Event, derive
@@ -29,6 +30,7 @@ from shared.contracts.events import (
     IncidentChanged,
     MilestoneReached,
     ReportPublished,
+    StaffUpdated,
 )
 from shared.contracts.sampling import Said
 from shared.contracts.sampling import said as said_of_sample
@@ -60,7 +62,7 @@ class ReportingReactions:
         months = [one.month for one in bodies if isinstance(one, CalendarDue) and one.rule == REPORT_RULE]
         view = View()
         for month in months:
-            facts = await self._store.of_month(month, session)
+            facts = await self._store.of_month(month, session, follow_ups)
             for documents in (
                 facts.follow_ups,
                 facts.duties,
@@ -68,6 +70,8 @@ class ReportingReactions:
                 facts.incidents,
                 facts.cases,
                 facts.sampled,
+                facts.staff,
+                facts.earlier,
             ):
                 view.load(documents)
         view.load(await self._store.by_id(FollowUp, follow_ups, session))
@@ -88,6 +92,11 @@ class ReportingReactions:
         )
         drawn = [one.subject for one in bodies if isinstance(one, MilestoneReached) and _of_sample(one)]
         view.load(await self._store.by_id(Sampled, drawn, session))
+        view.load(
+            await self._store.by_id(
+                StaffMember, [one.staff_id for one in bodies if isinstance(one, StaffUpdated)], session
+            )
+        )
         view.load(await self._store.by_id(Report, months, session))
         return view
 
@@ -107,6 +116,8 @@ class ReportingReactions:
                 return Changes(puts=[Incident.changed(view.get(Incident, key), data, self._zone)])
             case CaseClassified(case_id=key) as data:
                 return Changes(puts=[Case.classified(view.get(Case, key), data, self._zone)])
+            case StaffUpdated(staff_id=key) as data:
+                return Changes(puts=[StaffMember.updated(view.get(StaffMember, key), event, data)])
             case MilestoneReached(subject=key) as data if said := _of_sample(data):
                 return Changes(puts=[Sampled.told(view.get(Sampled, key), key, said)])
             case CalendarDue(rule=rule, month=month) if rule == REPORT_RULE:

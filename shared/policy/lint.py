@@ -19,7 +19,17 @@ from shared.contracts.events import CaseClassified
 from shared.contracts.topics import TOPICS, consumed_by
 from shared.policy.clauses import known_clauses
 from shared.policy.conditions import Condition
-from shared.policy.model import LAST_SEEN, DutyRule, EventRule, Policy, ReminderRule, Row, Switches, Trigger
+from shared.policy.model import (
+    LAST_SEEN,
+    DutyRule,
+    EventRule,
+    Policy,
+    ReminderRule,
+    Row,
+    Seat,
+    Switches,
+    Trigger,
+)
 from shared.policy.reading import PolicyError, problem_at
 
 Place = tuple[int | str, ...]
@@ -80,6 +90,8 @@ def placed(policy: Policy) -> Iterator[tuple[Place, Row]]:
         yield from (((section, index), row) for index, row in enumerate(getattr(policy, section)))
     for index, row in enumerate(policy.staffing.certificates):
         yield ("staffing", "certificates", index), row
+    for index, seat in enumerate(policy.staffing.expert_group):
+        yield ("staffing", "expert_group", index), seat
     yield ("crisis",), policy.crisis
 
 
@@ -98,6 +110,9 @@ def _roles(place: Place, row: Row, policy: Policy) -> Iterator[Wrong]:
     for field in ("role", "escalate_to", "head_role"):
         if role := getattr(row, field, None):
             yield from _role((*place, field), role, policy)
+    if isinstance(row, Seat):
+        for index, role in enumerate(row.roles):
+            yield from _role((*place, "roles", index), role, policy)
     if isinstance(row, ReminderRule) and row.to != "client":
         yield from _role((*place, "to"), row.to.removeprefix("role:"), policy)
 

@@ -19,16 +19,29 @@ from services.reporting.domain.figures import (
     IncidentFigures,
     Indicator,
     Rate,
+    Reward,
     SampleFigures,
     Satisfaction,
     Timing,
     TrendMonth,
 )
 from services.reporting.domain.months import month_before, months_up_to
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, Sampled
+from services.reporting.domain.people import ranking, reward, staff_figures
+from services.reporting.domain.read_models import (
+    Case,
+    Duty,
+    Escalation,
+    FollowUp,
+    Incident,
+    Sampled,
+    StaffMember,
+    YearRatings,
+)
+from shared.contracts.events import Service
 from shared.contracts.ratings import RATED, Rated
 from shared.contracts.sampling import FINDINGS, KINDS, Finding, SampleKind
 from shared.mongo.documents import View
+from shared.policy.counting import month_span
 from shared.policy.model import AppliesTo, FollowUpRule, Policy, Target
 
 TREND_MONTHS = 6
@@ -96,6 +109,9 @@ class Facts:
     incidents: Sequence[Incident] = ()
     cases: Sequence[Case] = ()
     sampled: Sequence[Sampled] = ()
+    staff: Sequence[StaffMember] = ()
+    earlier: Sequence[YearRatings] = ()
+    """In December: the ratings of the year's months that are not among `follow_ups`."""
 
     @classmethod
     def of(cls, view: View) -> Facts:
@@ -107,6 +123,8 @@ class Facts:
             incidents=view.all(Incident),
             cases=view.all(Case),
             sampled=view.all(Sampled),
+            staff=view.all(StaffMember),
+            earlier=view.all(YearRatings),
         )
 
 
@@ -128,6 +146,12 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
     samples = _samples(month_before(month), facts.sampled, policy)
     for name, found in _found(samples).items():
         measured[name] = (found.value, found.of)
+    people = staff_figures(facts.staff, month_span(month, policy.switches.zone)[1], policy)
+    if people:
+        measured["counsellors-qualified"] = (people.qualified.value, people.qualified.of)
+    rewarded = _reward(month, facts, policy)
+    if rewarded and rewarded.ranked:
+        measured["rewarded-staff"] = (len(rewarded.staff) / rewarded.ranked, rewarded.ranked)
     for name, one in _shares(follow_ups, duties, facts.cases, classes, ended, policy).items():
         measured[name] = (one.value, one.of)
     return Figures(
@@ -150,6 +174,8 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
         ),
         indicators=tuple(_indicator(target, measured.get(target.name)) for target in policy.targets),
         samples=samples,
+        staff=people,
+        reward=rewarded,
         trend=trend,
     )
 
@@ -454,9 +480,10 @@ def _shares(
 
     The plan does not say what each share is counted of, so these are our readings: satisfied (A2, A32) is a score of
     4 or 5; reached (A7) is whoever was spoken to, of the follow-ups due; evaluated (A8) is a completed follow-up
-    with a score; rated good (A15, A20, A21, A23, A26) is `good` of whoever rated it; feedback handled (A10) is a duty of
-    F62, F63 or F65 fulfilled, of those fulfilled or late; retained (A17) is a case closed, of those that ended; scales
-    used (A25) is asked of clients who agreed to scales.
+    with a score; rated good (A15, A20, A21, A23, A26) is `good` of whoever rated it; feedback handled (A10) is a duty
+    of F62, F63 or F65 fulfilled, of those fulfilled or late; retained (A17) is a case closed, of those that ended;
+    scales used (A25) is asked of clients who agreed to scales; a problem type (A5) is a service, and covered by a case
+    that was opened, ended or followed up in the month.
     """
     completed = [one for one in follow_ups if _is_completed(one)]
     reached = sum(one.completed + one.refused + one.stopped_for_crisis for one in classes)
@@ -470,6 +497,7 @@ def _shares(
         if duty.last.rule in FEEDBACK_DUTIES and _in_time(duty) is not None
     ]
     return _rated(completed) | {
+        "problem-types-covered": _covered(cases),
         "client-satisfaction": share(sum(score >= SATISFIED for score in scores), len(scores)),
         "reach": share(reached, sum(one.due for one in classes)),
         "evaluation-coverage": share(len(_scores(completed)), len(completed)),
@@ -478,6 +506,19 @@ def _shares(
         "scales-used": share(sum(scalable), len(scalable)),
         "aftercare-satisfaction": share(sum(score >= SATISFIED for score in aftercare), len(aftercare)),
     }
+
+
+def _covered(cases: Iterable[Case]) -> Rate:
+    services = {case.service for case in cases if case.service}
+    return share(len(services), len(get_args(Service)) if services else 0)
+
+
+def _reward(month: str, facts: Facts, policy: Policy) -> Reward | None:
+    year, _, number = month.partition("-")
+    if number != "12":
+        return None
+    known = next((one for one in facts.earlier if one.id == year), None)
+    return reward(year, ranking(year, facts.follow_ups, known, policy), policy)
 
 
 def _rated(completed: Iterable[FollowUp]) -> dict[str, Rate]:

@@ -136,6 +136,42 @@ class SampleFigures(Shown):
     """Found good, of those for which the check says it."""
 
 
+class SeatFigures(Shown):
+    """One thing for which somebody sits in the expert group (W6)."""
+
+    name: str
+    clause: str
+    needed: int
+    filled: int
+    met: bool
+
+
+class StaffFigures(Shown):
+    """Staff as they were known at the end of the month."""
+
+    qualified: Rate
+    """Counsellors with a certificate that the policy accepts (A3)."""
+    expert_group: tuple[SeatFigures, ...]
+
+
+class RatedStaff(Shown):
+    """A member of staff with what clients gave for the calls that they conducted in a year."""
+
+    staff_id: str
+    mean: float
+    ratings: int
+
+
+class Reward(Shown):
+    """F76: the best by satisfaction in a year."""
+
+    year: str
+    ranked: int
+    """How many were rated often enough."""
+    from_ratings: int
+    staff: tuple[RatedStaff, ...]
+
+
 class CaseFigures(Shown):
     """Cases opened, closed and dropped in the month."""
 
@@ -190,5 +226,9 @@ class Figures(Shown):
     indicators: tuple[Indicator, ...]
     samples: tuple[SampleFigures, ...] = ()
     """F71, F72; empty in a report from before they were counted."""
+    staff: StaffFigures | None = None
+    """Null where nobody is known."""
+    reward: Reward | None = None
+    """In the report of December."""
     trend: tuple[TrendMonth, ...]
     """Up to six months, this one last."""

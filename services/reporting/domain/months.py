@@ -15,3 +15,7 @@ def months_up_to(month: str, count: int) -> tuple[str, ...]:
 
 def month_before(month: str) -> str:
     return months_up_to(month, 2)[0]
+
+
+def months_of(year: str) -> tuple[str, ...]:
+    return months_up_to(f"{year}-12", 12)

@@ -26,6 +26,8 @@ from shared.contracts.events import (
     Form,
     IncidentChanged,
     Outcome,
+    Service,
+    StaffUpdated,
 )
 from shared.contracts.facts import Fact, holding
 from shared.contracts.ratings import OWN_BANDS, RATED, Rated
@@ -69,6 +71,8 @@ class Record(Fact):
 
     outcome: Outcome
     form: Form
+    by: str = ""
+    """Who conducted it: a member of staff, as staff are known on the bus."""
     conducted_at: datetime
     recorded_at: datetime
     satisfaction: int | None
@@ -113,6 +117,7 @@ class FollowUp(Document):
             event,
             outcome=data.outcome,
             form=data.form,
+            by=data.by,
             conducted_at=data.conducted_at,
             recorded_at=data.recorded_at,
             satisfaction=data.satisfaction,
@@ -252,6 +257,7 @@ class Case(Document):
     closed: str | None = None
     dropped: str | None = None
     """The months in which it was opened, closed or dropped."""
+    service: Service | None = None
     scales: bool = False
     """Whether the client agreed to standard scales."""
 
@@ -267,8 +273,60 @@ class Case(Document):
             opened=month_of(data.opened_at, zone) if data.opened_at else None,
             closed=month_of(data.closed_at, zone) if data.closed_at else None,
             dropped=month_of(data.dropped_at, zone) if data.dropped_at else None,
+            service=data.service,
             scales=data.consents.scales,
         )
+
+
+# --- staff ----------------------------------------------------------------------------------------------------
+
+
+class StaffWord(Fact):
+    """What was told of a member of staff at one time."""
+
+    roles: tuple[str, ...]
+    certificate: str
+    experience_months: int
+    available: bool
+
+
+class StaffMember(Document):
+    """Everything that was told of a member of staff, in the order of time: a month is reported by what held in it."""
+
+    collection: ClassVar[str] = "staff"
+
+    words: tuple[StaffWord, ...]
+
+    @classmethod
+    def updated(cls, known: StaffMember | None, event: Event, data: StaffUpdated) -> StaffMember:
+        told = StaffWord.of(
+            event,
+            roles=data.roles,
+            certificate=data.certificate,
+            experience_months=data.experience_months,
+            available=data.available,
+        )
+        words = {word.rank: word for word in (*(known.words if known else ()), told)}
+        return cls(id=data.staff_id, words=tuple(words[rank] for rank in sorted(words)))
+
+    def as_of(self, until: datetime) -> StaffWord | None:
+        """The last word before an instant."""
+        return next((word for word in reversed(self.words) if word.time < until), None)
+
+
+class YearRatings(Document):
+    """What the ratings of some months of a year come to, counted by the database. Never stored; its id is the year."""
+
+    collection: ClassVar[str] = "year_ratings"
+
+    months: tuple[str, ...]
+    without: frozenset[str] = frozenset()
+    """Follow-ups of those months that were left out, since they are being changed."""
+    staff: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    """Points and ratings, by who conducted the calls."""
+
+    def counted(self, follow_up: FollowUp) -> bool:
+        return follow_up.month in self.months and follow_up.id not in self.without
 
 
 # --- samples --------------------------------------------------------------------------------------------------

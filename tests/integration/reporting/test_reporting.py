@@ -186,3 +186,37 @@ async def test_what_was_drawn_and_found_reaches_the_report(system: System) -> No
     ]
     accurate = next(one for one in report["indicators"] if one["name"] == "session-records-accurate")
     assert (accurate["value"], accurate["counted"]) == (1, 1)
+
+
+def rated_calls() -> list[Event]:
+    """Twelve calls a head, one in each month of 2026; staff-0 is liked least."""
+    return [
+        one
+        for n in range(5)
+        for month in range(1, 13)
+        for one in (
+            planned(f"r{n}-{month}", f"2026-{month:02}-10", time=at("2025-12-20")),
+            recorded(f"r{n}-{month}", f"2026-{month:02}-10", by=f"staff-{n}", satisfaction=n + 1),
+        )
+    ]
+
+
+@pytest.mark.clause("F76")
+async def test_the_report_of_december_ranks_the_whole_year(stack: Start) -> None:
+    async with stack("reporting", start="2027-01-05 10:00") as system:
+        # One of the year's first calls is told with the date of the report: it may share its batch.
+        early, later = rated_calls()[:2], rated_calls()[2:]
+        await system.publish(*later)
+        await system.publish(*early, report_due("2026-12", "2027-01-05"))
+
+        report = (await get(system, "/v1/reports/2026-12.json", "manager")).json()["figures"]["reward"]
+        year = (await get(system, "/v1/years/2026/staff", "manager")).json()
+        live = (await get(system, "/v1/coverage?month=2026-12", "manager")).json()["reward"]
+        assert report == live == year["reward"]
+        assert (report["ranked"], report["staff"]) == (
+            5,
+            [{"staff_id": "staff-4", "mean": 5.0, "ratings": 12}],
+        )
+        assert [one["staff_id"] for one in year["ranking"]] == [f"staff-{n}" for n in (4, 3, 2, 1, 0)]
+        assert (await get(system, "/v1/years/2026/staff", "operations")).status_code == 403
+        assert (await get(system, "/v1/years/26/staff", "manager")).status_code == 422
