@@ -59,10 +59,11 @@ class ReportingReactions:
             for one in bodies
             if isinstance(one, FollowUpPlanned | FollowUpDue | FollowUpRecorded)
         ]
+        cases = [one.case_id for one in bodies if isinstance(one, CaseClassified)]
         months = [one.month for one in bodies if isinstance(one, CalendarDue) and one.rule == REPORT_RULE]
         view = View()
         for month in months:
-            facts = await self._store.of_month(month, session, follow_ups)
+            facts = await self._store.of_month(month, session, follow_ups, cases)
             for documents in (
                 facts.follow_ups,
                 facts.duties,
@@ -72,6 +73,8 @@ class ReportingReactions:
                 facts.sampled,
                 facts.staff,
                 facts.earlier,
+                facts.budgets,
+                facts.served,
             ):
                 view.load(documents)
         view.load(await self._store.by_id(FollowUp, follow_ups, session))
@@ -85,11 +88,7 @@ class ReportingReactions:
                 Incident, [one.incident_id for one in bodies if isinstance(one, IncidentChanged)], session
             )
         )
-        view.load(
-            await self._store.by_id(
-                Case, [one.case_id for one in bodies if isinstance(one, CaseClassified)], session
-            )
-        )
+        view.load(await self._store.by_id(Case, cases, session))
         drawn = [one.subject for one in bodies if isinstance(one, MilestoneReached) and _of_sample(one)]
         view.load(await self._store.by_id(Sampled, drawn, session))
         view.load(

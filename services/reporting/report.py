@@ -167,6 +167,12 @@ def _amount(value: float | None, unit: str = "share") -> str:
     return _cut(value, 2) if unit == "points" else f"{_cut(value, 2)} 元"
 
 
+def _money(fen: int) -> str:
+    """Fen as yuan, by whole numbers alone."""
+    yuan, rest = divmod(fen, 100)
+    return f"{yuan:,}.{rest:02} 元"
+
+
 def _cut(value: float, decimals: int) -> str:
     scale = 10**decimals
     return f"{int(value * scale + (1e-9 if value >= 0 else -1e-9)) / scale:.{decimals}f}".removesuffix(
@@ -201,7 +207,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"t": _both, "zh": _zh, "named": _named, "verdict": _verdict, "marks": _MARKS}
-    environment.filters |= {"amount": _amount, "duration": _duration}
+    environment.filters |= {"amount": _amount, "money": _money, "duration": _duration}
     return environment
 
 

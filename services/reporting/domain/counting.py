@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from statistics import fmean, median
 from typing import Literal, get_args
 
+from services.reporting.domain.budget import Budget, YearServed, budget_figures, per_client, served
 from services.reporting.domain.figures import (
+    BudgetFigures,
     CaseFigures,
     ClassFigures,
     DutyFigures,
@@ -112,6 +114,8 @@ class Facts:
     staff: Sequence[StaffMember] = ()
     earlier: Sequence[YearRatings] = ()
     """In December: the ratings of the year's months that are not among `follow_ups`."""
+    budgets: Sequence[Budget] = ()
+    served: Sequence[YearServed] = ()
 
     @classmethod
     def of(cls, view: View) -> Facts:
@@ -125,6 +129,8 @@ class Facts:
             sampled=view.all(Sampled),
             staff=view.all(StaffMember),
             earlier=view.all(YearRatings),
+            budgets=view.all(Budget),
+            served=view.all(YearServed),
         )
 
 
@@ -154,6 +160,9 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
         measured["rewarded-staff"] = (len(rewarded.staff) / rewarded.ranked, rewarded.ranked)
     for name, one in _shares(follow_ups, duties, facts.cases, classes, ended, policy).items():
         measured[name] = (one.value, one.of)
+    spent = _budget(month[:4], facts, policy)
+    if spent:
+        measured["budget-per-client"] = (per_client(spent), spent.served)
     return Figures(
         month=month,
         as_of=as_of,
@@ -176,6 +185,7 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
         samples=samples,
         staff=people,
         reward=rewarded,
+        budget=spent,
         trend=trend,
     )
 
@@ -511,6 +521,12 @@ def _shares(
 def _covered(cases: Iterable[Case]) -> Rate:
     services = {case.service for case in cases if case.service}
     return share(len(services), len(get_args(Service)) if services else 0)
+
+
+def _budget(year: str, facts: Facts, policy: Policy) -> BudgetFigures | None:
+    budget = next((one for one in facts.budgets if one.id == year), None)
+    known = next((one for one in facts.served if one.id == year), None)
+    return budget_figures(year, budget, served(year, known, facts.cases), policy)
 
 
 def _reward(month: str, facts: Facts, policy: Policy) -> Reward | None:

@@ -172,6 +172,24 @@ class Reward(Shown):
     staff: tuple[RatedStaff, ...]
 
 
+class BudgetFigures(Shown):
+    """The year's budget for follow-ups, as far as it has been told (F66, F67). Amounts are fen."""
+
+    year: str
+    clause: str
+    served: int
+    """Cases with a session in the year so far."""
+    allowed: int
+    """The policy's amount for each of them."""
+    spent: dict[str, int]
+    """By purpose."""
+    total: int
+    met: bool | None
+    """Whether no more was spent than allowed; null where nobody was served."""
+    as_meant: bool | None
+    """Whether all of it was spent on what the budget is for (F67); null where nothing was spent."""
+
+
 class CaseFigures(Shown):
     """Cases opened, closed and dropped in the month."""
 
@@ -230,5 +248,7 @@ class Figures(Shown):
     """Null where nobody is known."""
     reward: Reward | None = None
     """In the report of December."""
+    budget: BudgetFigures | None = None
+    """Of the month's year; null where finance has told nothing of it."""
     trend: tuple[TrendMonth, ...]
     """Up to six months, this one last."""

@@ -258,6 +258,8 @@ class Case(Document):
     dropped: str | None = None
     """The months in which it was opened, closed or dropped."""
     service: Service | None = None
+    years: tuple[str, ...] = ()
+    """The years in which it had a session."""
     scales: bool = False
     """Whether the client agreed to standard scales."""
 
@@ -274,6 +276,7 @@ class Case(Document):
             closed=month_of(data.closed_at, zone) if data.closed_at else None,
             dropped=month_of(data.dropped_at, zone) if data.dropped_at else None,
             service=data.service,
+            years=tuple(sorted({month_of(one.ended_at, zone)[:4] for one in data.session_ends})),
             scales=data.consents.scales,
         )
 

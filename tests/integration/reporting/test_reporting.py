@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from shared.contracts.envelope import Event
-from shared.contracts.events import ReportPublished
+from shared.contracts.events import ReportPublished, SessionEnd
 from shared.contracts.sampling import drawn, found, item_id
 from shared.web.auth import Role
 from tests.builders import client_erased
@@ -220,3 +220,37 @@ async def test_the_report_of_december_ranks_the_whole_year(stack: Start) -> None
         assert [one["staff_id"] for one in year["ranking"]] == [f"staff-{n}" for n in (4, 3, 2, 1, 0)]
         assert (await get(system, "/v1/years/2026/staff", "operations")).status_code == 403
         assert (await get(system, "/v1/years/26/staff", "manager")).status_code == 422
+
+
+def served(key: str, ended: str) -> Event:
+    return classified(key, session_ends=(SessionEnd(session_no=1, ended_at=at(ended)),))
+
+
+@pytest.mark.clause("F66", "F67")
+async def test_finance_tells_what_was_spent_and_the_report_holds_it_against_what_is_allowed(
+    system: System,
+) -> None:
+    await system.publish(served("c1", "2026-01-01 00:00"), served("c2", "2025-12-31 23:59"))
+    assert (await get(system, "/v1/budgets/2026", "finance")).status_code == 404
+    async with system.client("reporting", "finance", subject="finance-1") as http:
+        first = await http.put("/v1/budgets/2026", json={"spent": {"training": 9_999}})
+        put = await http.put("/v1/budgets/2026", json={"spent": {"training": 6_000, "other": 1}})
+        for spoilt in ({"training": 0.5}, {"training": -1}, {"party": 1}):
+            assert (await http.put("/v1/budgets/2026", json={"spent": spoilt})).status_code == 422
+        assert (await http.put("/v1/budgets/26", json={"spent": {}})).status_code == 422
+    assert (first.status_code, first.json()["total"]) == (200, 9_999)
+    assert (put.json()["served"], put.json()["allowed"], put.json()["met"]) == (1, 3_000, False)
+    assert put.json()["as_meant"] is False
+
+    # A second case of the year is told with the date of the report: it may share its batch.
+    await system.publish(served("c3", "2026-03-10"), report_due("2026-03", "2026-04-03"))
+    report = (await get(system, "/v1/reports/2026-03.json", "manager")).json()["figures"]
+    live = (await get(system, "/v1/budgets/2026", "manager")).json()
+    assert report["budget"] == live
+    assert (live["served"], live["allowed"], live["total"], live["met"]) == (2, 6_000, 6_001, False)
+    indicator = next(one for one in report["indicators"] if one["name"] == "budget-per-client")
+    assert (indicator["value"], indicator["counted"], indicator["met"]) == (30.005, 2, False)
+
+    async with system.client("reporting", "manager") as http:
+        assert (await http.put("/v1/budgets/2026", json={"spent": {}})).status_code == 403
+    assert (await get(system, "/v1/budgets/2026", "operations")).status_code == 403
