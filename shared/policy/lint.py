@@ -42,7 +42,6 @@ see as it publishes them."""
 
 UNHEEDED_SWITCHES: Mapping[str, str] = {
     "after_the_plan": "scheduler",
-    "coverage_of": "reporting",
 }
 """Switches that nothing heeds yet, and who would have to. One is taken out as it is wired."""
 

@@ -143,7 +143,7 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
     satisfaction = _satisfaction(_scores(follow_ups), policy.target("follow-up-satisfaction"))
     ended = _ended(month, facts.cases)
     measured: dict[str, tuple[float | None, int]] = {
-        target: (of_class.rate.value, of_class.rate.of)
+        target: (of_class.held.value, of_class.held.of)
         for of_class in classes
         if (target := TARGET_OF.get(of_class.group))
     }
@@ -255,7 +255,11 @@ def _of_class(group: Group, follow_ups: Iterable[FollowUp], policy: Policy, as_o
     count = Counter(standing(one, as_of) for one in own)
     due = sum(count[name] for name in ("completed", "refused", "unreachable", "stopped-for-crisis", "missed"))
     target = policy.target(TARGET_OF[group]) if group in TARGET_OF else None
-    rate = share(count["completed"], due)
+    rates = {
+        "due": share(count["completed"], due),
+        "due-less-refusals": share(count["completed"], due - count["refused"]),
+    }
+    held_by = policy.switches.coverage_of  # collision 2
     return ClassFigures(
         group=group,
         clause=target.clause if target else CLAUSE_OF[group],
@@ -271,9 +275,10 @@ def _of_class(group: Group, follow_ups: Iterable[FollowUp], policy: Policy, as_o
         missed=count["missed"],
         superseded=count["superseded"],
         cancelled=count["cancelled"],
-        rate=rate,
-        rate_less_refusals=share(count["completed"], due - count["refused"]),
-        met=is_met(target, rate.value) if target else None,
+        rate=rates["due"],
+        rate_less_refusals=rates["due-less-refusals"],
+        held_by=held_by,
+        met=is_met(target, rates[held_by].value) if target else None,
     )
 
 
@@ -568,7 +573,7 @@ def _trend(month: str, facts: Facts, policy: Policy, as_of: datetime) -> TrendMo
     scores = _scores(follow_ups)
     return TrendMonth(
         month=month,
-        rates={group: _of_class(group, follow_ups, policy, as_of).rate.value for group in GROUPS},
+        rates={group: _of_class(group, follow_ups, policy, as_of).held.value for group in GROUPS},
         satisfaction=fmean(scores) if scores else None,
     )
 

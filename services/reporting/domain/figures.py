@@ -57,8 +57,15 @@ class ClassFigures(Shown):
     """Completed, of those due."""
     rate_less_refusals: Rate
     """Completed, of those due less refusals: nobody may be forced (F10)."""
+    held_by: Literal["due", "due-less-refusals"] = "due"
+    """Which of the two rates is held against the target (the policy's switch `coverage_of`)."""
     met: bool | None
-    """Whether `rate` reaches the target; null without data or target."""
+    """Whether that rate reaches the target; null without data or target."""
+
+    @property
+    def held(self) -> Rate:
+        """The rate that is held against the target."""
+        return self.rate if self.held_by == "due" else self.rate_less_refusals
 
 
 class Satisfaction(Shown):
