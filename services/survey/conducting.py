@@ -89,7 +89,7 @@ class Conducting:
             how = records.conducted(sheet, by, now)
             notes = await self._vault.seal(follow_up.client_id, sheet.notes) if sheet.notes else None
             kept = records.sheet_of(follow_up, how, sheet.digest(), notes, now)
-            kept = kept.model_copy(update={"remarks": self._remarks(member, sheet)})
+            kept = kept.model_copy(update={"remarks": self._remarks(member, client, sheet)})
             taken[:] = [kept]
             return ended(view, follow_up, how, Changes(puts=[kept]), flags, now)
 
@@ -135,12 +135,16 @@ class Conducting:
         found = staff.objections(member, self._policy.staffing, sheet.conducted_at)
         return [_MISSING[one] for one in found]
 
-    def _remarks(self, member: StaffMember | None, sheet: RecordSheet) -> tuple[str, ...]:
+    def _remarks(
+        self, member: StaffMember | None, client: Client | None, sheet: RecordSheet
+    ) -> tuple[str, ...]:
         found: tuple[str, ...] = ()
         if member is None:
             found = ("no staff-updated has been seen for this person: the qualification was not checked",)
         elif self._missing(member, sheet):
             found = ("taken because of the crisis, though this person may not conduct follow-ups",)
+        if records.recorded_without_consent(sheet, client):  # taken because of the crisis
+            found = (*found, records.NO_CONSENT)
         return found + records.length_remarks(sheet, self._policy)
 
     async def prepared(self, follow_up_id: str, subject: str) -> FollowUp:

@@ -153,9 +153,8 @@ def objection(
         return Objection(
             422, "no-call", "a questionnaire is no call: it has no length and no recording", field
         )
-    if sheet.recorded and not (client and client.recording_allowed(sheet.conducted_at)):
-        told = "F72: the client had not agreed to be recorded; the recording has to be destroyed"
-        return Objection(422, "no-recording-consent", told, "recorded")
+    if recorded_without_consent(sheet, client):
+        return Objection(422, "no-recording-consent", NO_CONSENT, "recorded")
     if sheet.outcome != "completed" and (sheet.satisfaction is not None or sheet.flags):
         field = "satisfaction" if sheet.satisfaction is not None else "flags"
         return Objection(422, "not-completed", "only a completed follow-up has this", field)
@@ -166,6 +165,13 @@ def objection(
             422, "not-dropped", "F43: only a client who stopped early gives a reason", "dropped_reason"
         )
     return None
+
+
+NO_CONSENT = "F72: the client had not agreed to be recorded; the recording has to be destroyed"
+
+
+def recorded_without_consent(sheet: RecordSheet, client: Client | None) -> bool:
+    return bool(sheet.recorded) and not (client and client.recording_allowed(sheet.conducted_at))
 
 
 @dataclass(frozen=True)

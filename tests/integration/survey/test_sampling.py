@@ -129,6 +129,10 @@ async def test_two_last_checks_at_one_moment_fulfil_the_duty_all_the_same(survey
 async def test_a_recording_needs_consent_to_exist_and_to_be_drawn(survey: System) -> None:
     refused = await recorded(survey, "f1", recorded=True)
     assert (refused.status_code, refused.json()["reason"]) == (422, "no-recording-consent")
+    # A crisis is taken all the same (F58), and is told what is wrong; its recording is never drawn.
+    crisis = await recorded(survey, "f1", recorded=True, crisis=True)
+    assert crisis.status_code == 200
+    assert any("has to be destroyed" in remark for remark in crisis.json()["remarks"])
     for key in ("f2", "f3"):
         allowed = {"client_id": f"client-{key}", "changed_at": "2026-03-01 09:00", "id": f"yes-{key}"}
         await survey.publish(consent_changed(**allowed, purposes={"recording": True}))
