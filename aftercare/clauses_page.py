@@ -36,6 +36,7 @@ from shared.policy.model import (
     ReminderRule,
     Row,
     Sample,
+    Seat,
     Severe,
     Target,
     load,
@@ -82,7 +83,7 @@ _KINDS: Mapping[type[Row], tuple[str, str | None]] = {
     CalendarRule: ("date", "scheduler"),
     ReminderRule: ("reminder", "scheduler"),
     Target: ("target", "reporting"),
-    Sample: ("sample", "reporting"),
+    Sample: ("sample", "survey"),
     HealthGate: ("gate", "intake"),
     IndividualsGate: ("gate", "intake"),
     EnterprisesGate: ("gate", "intake"),
@@ -92,6 +93,7 @@ _KINDS: Mapping[type[Row], tuple[str, str | None]] = {
     IntakeForm: ("form", "intake"),
     Bound: ("bound", None),
     Certificate: ("certificate", "survey"),
+    Seat: ("seat", "reporting"),
     CrisisChain: ("chain", "crisis"),
 }
 

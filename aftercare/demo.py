@@ -13,11 +13,13 @@ import random
 import re
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +30,8 @@ from aftercare.live import LiveView
 from aftercare.simulate import POLICY_HELP, InputError, Run, isolate, prepared, read_input, summarise
 from aftercare.stack import Stack
 from aftercare.staff import DiligentStaff, SimulationFailed
-from shared.contracts.events import FollowUpDue, IncidentChanged
+from shared.contracts.events import DutyChanged, FollowUpDue, IncidentChanged
+from shared.contracts.sampling import SampleKind
 from shared.messaging.bus import Publisher
 from shared.messaging.progress import Stuck
 from shared.observability import logging as logs
@@ -41,6 +44,9 @@ DAYS = 181
 NAMESPACE = "demo"
 """On engines of one's own nothing else is touched."""
 
+_SAMPLES: Mapping[str, SampleKind] = {"records-checked": "record", "recordings-checked": "recording"}
+"""The duties that ask for the check of a sample."""
+
 _NEXT = re.compile(r'/s/[^"/?]+/(?:q/[a-z-]+|send)')
 
 
@@ -50,6 +56,7 @@ class PlayedStaff(DiligentStaff):
     def __init__(self, stack: Stack, publisher: Publisher, policies: Policies) -> None:
         super().__init__(stack, publisher, policies)
         self._pages = stack.client("survey")
+        self._psychology = stack.client("survey", "psychology", subject="checker-simulated")
         self._invited: dict[str, str] = {}
         self._danger_told = False
 
@@ -83,6 +90,24 @@ class PlayedStaff(DiligentStaff):
             return {"flags": ["needs-counselling"], "satisfaction": 4, **dropped}
         return {"satisfaction": draw.choice((3, 4, 4, 5, 5, 5)), **dropped}
 
+    def _meet(self, duty: DutyChanged) -> None:
+        """A sample is checked in survey, which then says itself that it is done."""
+        kind = _SAMPLES.get(duty.rule)
+        if kind:
+            self._agenda.put(self._heard_at, partial(self._check_sample, kind, duty.subject))
+        else:
+            super()._meet(duty)
+
+    async def _check_sample(self, kind: SampleKind, month: str) -> None:
+        path = f"/v1/samples/{month}/{kind}"
+        drawn = _accepted(await self._psychology.get(path)).json()["items"]
+        for item in drawn:
+            draw = _draw("check", item["follow_up_id"])
+            good = {name: draw.random() < 0.95 for name in ("complete", "standard", "accurate")}
+            _accepted(await self._psychology.put(f"{path}/{item['follow_up_id']}/check", json=good))
+        if not drawn:
+            _accepted(await self._psychology.post(f"{path}/done"))
+
     async def record(self, follow_up_id: str, body: dict[str, Any]) -> None:
         """Record, unless the client has answered the questionnaire meanwhile (409)."""
         answer = await self._survey.post(f"/v1/follow-ups/{follow_up_id}/record", json=body)
@@ -109,6 +134,12 @@ class PlayedStaff(DiligentStaff):
             given = _given(step.rsplit("/", 1)[1], draw, danger)
             page = await self._pages.post(step, data=given, follow_redirects=True)
             found = _NEXT.search(str(page.url))  # the same page again: the form was stopped (F58)
+
+
+def _accepted(answer: httpx.Response) -> httpx.Response:
+    if answer.is_error:
+        raise SimulationFailed(f"survey refused a step of a check: {answer.status_code} {answer.text}")
+    return answer
 
 
 def _draw(*what: str) -> random.Random:

@@ -18,6 +18,7 @@ _STAFFING = {
     "staffing.experience_months": "F29 ",
     "staffing.training_hours_a_month": "F31 ",
     "staffing.exam_every_year": "F32 ",
+    "staffing.rewarded_from_ratings": "F76 ",
 }
 """The clauses of what stands in no row."""
 

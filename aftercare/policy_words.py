@@ -32,6 +32,7 @@ from shared.policy.model import (
     ReminderRule,
     Row,
     Sample,
+    Seat,
     ServiceHours,
     Severe,
     Target,
@@ -314,6 +315,13 @@ def _(row: Sample, language: Language, policy: Policy) -> str:
 @says.register
 def _(row: Certificate, language: Language, policy: Policy) -> str:
     return text("policy.certificate", language)
+
+
+@says.register
+def _(row: Seat, language: Language, policy: Policy) -> str:
+    roles = _list([_role(role, language) for role in row.roles], language)
+    key = "policy.seat.experienced" if row.experience_months else "policy.seat"
+    return text(key, language, count=row.count, roles=roles, months=row.experience_months)
 
 
 @says.register

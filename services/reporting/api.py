@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict
 
-from services.reporting.domain import counting
-from services.reporting.domain.figures import Figures
-from services.reporting.domain.months import policy_of
+from services.reporting.domain import counting, people
+from services.reporting.domain.figures import Figures, RatedStaff, Reward
+from services.reporting.domain.months import months_of, policy_of
 from services.reporting.report import render
 from services.reporting.store import Store
 from shared.clock import Clock
@@ -23,6 +23,7 @@ NO_OUTSIDE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; fo
 """The page needs nothing from anywhere, and may ask for nothing."""
 
 InPath = Annotated[Month, Path(description="A month of the company's calendar, `2026-03`.")]
+Year = Annotated[str, Path(pattern="^2[0-9]{3}$", description="A year of the company's calendar, `2026`.")]
 InQuery = Annotated[Month, Query(description="A month of the company's calendar, `2026-03`.")]
 Live = Annotated[bool, Query(description="Figures as they stand now, also where a report was published.")]
 
@@ -35,6 +36,13 @@ class ReportDocument(BaseModel):
     month: str
     published_at: datetime | None
     figures: Figures
+
+
+class StaffOfYear(BaseModel):
+    """Everybody who was rated often enough, the best first, and the best fifth of them."""
+
+    ranking: tuple[RatedStaff, ...]
+    reward: Reward
 
 
 class PublishedReport(BaseModel):
@@ -69,6 +77,17 @@ def routes(store: Store, policies: Policies, clock: Clock) -> APIRouter:
     @router.get("/coverage", summary="The figures of a month as they stand now")
     async def coverage(month: InQuery) -> Figures:
         return await live(month)
+
+    @router.get(
+        "/years/{year}/staff",
+        summary="Staff by satisfaction in a year, and who is rewarded (F76)",
+        dependencies=[Depends(allowed("manager"))],
+    )
+    async def staff_of_year(year: Year) -> StaffOfYear:
+        known = await store.ratings(year, months_of(year))
+        policy = policy_of(f"{year}-12", policies, clock.now())
+        ranked = people.ranking(year, (), known, policy)
+        return StaffOfYear(ranking=tuple(ranked), reward=people.reward(year, ranked, policy))
 
     @router.get("/reports", summary="The reports that were published, the newest first")
     async def reports(

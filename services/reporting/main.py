@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from services.reporting import budget_api
 from services.reporting.api import routes
 from services.reporting.domain import counting
 from services.reporting.reactions import ReportingReactions
@@ -27,4 +28,5 @@ def build(settings: ReportingSettings, clock: Clock, progress: Progress) -> Fast
     runtime.react(ReportingReactions(store, policies))
     app = create_app(runtime, "Aftercare reporting")
     app.include_router(routes(store, policies, clock))
+    app.include_router(budget_api.routes(store, runtime.journal, policies, clock))
     return app

@@ -16,6 +16,8 @@ from services.reporting.domain.read_models import (
     Incident,
     IntakeData,
     Report,
+    Sampled,
+    StaffMember,
 )
 from services.reporting.store import Store
 from shared.contracts.envelope import Event, derive
@@ -30,7 +32,10 @@ from shared.contracts.events import (
     IncidentChanged,
     MilestoneReached,
     ReportPublished,
+    StaffUpdated,
 )
+from shared.contracts.sampling import Said
+from shared.contracts.sampling import said as said_of_sample
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, View
 from shared.policy.versions import Policies
@@ -56,10 +61,11 @@ class ReportingReactions:
             for one in bodies
             if isinstance(one, FollowUpPlanned | FollowUpDue | FollowUpRecorded)
         ]
+        cases = [one.case_id for one in bodies if isinstance(one, CaseClassified)]
         months = [one.month for one in bodies if isinstance(one, CalendarDue) and one.rule == REPORT_RULE]
         view = View()
         for month in months:
-            facts = await self._store.of_month(month, session)
+            facts = await self._store.of_month(month, session, follow_ups, cases)
             for documents in (
                 facts.follow_ups,
                 facts.duties,
@@ -67,6 +73,11 @@ class ReportingReactions:
                 facts.incidents,
                 facts.cases,
                 facts.intake_data,
+                facts.sampled,
+                facts.staff,
+                facts.earlier,
+                facts.budgets,
+                facts.served,
             ):
                 view.load(documents)
         view.load(await self._store.by_id(FollowUp, follow_ups, session))
@@ -80,9 +91,12 @@ class ReportingReactions:
                 Incident, [one.incident_id for one in bodies if isinstance(one, IncidentChanged)], session
             )
         )
+        view.load(await self._store.by_id(Case, cases, session))
+        drawn = [one.subject for one in bodies if isinstance(one, MilestoneReached) and _of_sample(one)]
+        view.load(await self._store.by_id(Sampled, drawn, session))
         view.load(
             await self._store.by_id(
-                Case, [one.case_id for one in bodies if isinstance(one, CaseClassified)], session
+                StaffMember, [one.staff_id for one in bodies if isinstance(one, StaffUpdated)], session
             )
         )
         view.load(await self._store.by_id(Report, months, session))
@@ -106,6 +120,10 @@ class ReportingReactions:
                 return Changes(puts=[Case.classified(view.get(Case, key), data, self._zone)])
             case MilestoneReached(milestone="intake-complete") as data:
                 return Changes(puts=[IntakeData(id=data.case_id or data.subject)])
+            case StaffUpdated(staff_id=key) as data:
+                return Changes(puts=[StaffMember.updated(view.get(StaffMember, key), event, data)])
+            case MilestoneReached(subject=key) as data if said := _of_sample(data):
+                return Changes(puts=[Sampled.told(view.get(Sampled, key), key, said)])
             case CalendarDue(rule=rule, month=month) if rule == REPORT_RULE:
                 return self._publish(view, event, month, now)
             case _:
@@ -115,17 +133,13 @@ class ReportingReactions:
         """F64: a month is reported once; what is told later changes the live figures alone."""
         if view.get(Report, month):
             return Changes()
-        facts = Facts(
-            view.all(FollowUp),
-            view.all(Duty),
-            view.all(Escalation),
-            view.all(Incident),
-            view.all(Case),
-            view.all(IntakeData),
-        )
-        figures = counting.figures(month, facts, policy_of(month, self._policies, now), now)
+        figures = counting.figures(month, Facts.of(view), policy_of(month, self._policies, now), now)
         said = ReportPublished(month=month, report=REPORT, published_at=now, figures=counting.flat(figures))
         return Changes(
             puts=[Report(id=month, published_at=now, figures=figures)],
             events=[derive(event.unique, SOURCE, said, time=now, topic="report-published")],
         )
+
+
+def _of_sample(data: MilestoneReached) -> Said | None:
+    return said_of_sample(data.milestone, data.subject)

@@ -13,8 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.reporting import charts
-from services.reporting.domain.counting import GROUPS
-from services.reporting.domain.figures import Figures, Rate
+from services.reporting.domain.counting import GROUPS, together
+from services.reporting.domain.figures import Figures
+from shared.contracts.sampling import FINDINGS
 from shared.policy.model import Policy
 from shared.web.texts import TextMissing, text
 
@@ -43,7 +44,8 @@ def render(figures: Figures, published_at: datetime | None, policy: Policy) -> s
         outcomes=OUTCOMES,
         outcome_names=[f"column.{name}" for name in OUTCOMES],
         class_names=[f"class.{group}" for group in GROUPS],
-        duties_in_time=_together([duty.in_time for duty in figures.duties]),
+        findings=FINDINGS,
+        duties_in_time=together([duty.in_time for duty in figures.duties]),
         draw=_Drawings(figures),
     )
     return page
@@ -126,11 +128,6 @@ def _drawn(svg: str) -> Markup:
     return Markup(svg)
 
 
-def _together(rates: list[Rate]) -> Rate:
-    reached, of = sum(rate.reached for rate in rates), sum(rate.of for rate in rates)
-    return Rate(reached=reached, of=of, value=reached / of if of else None)
-
-
 def _zh(key: str, **params: object) -> str:
     return text(f"reporting.{key}", "zh", **params)
 
@@ -170,6 +167,12 @@ def _amount(value: float | None, unit: str = "share") -> str:
     return _cut(value, 2) if unit == "points" else f"{_cut(value, 2)} 元"
 
 
+def _money(fen: int) -> str:
+    """Fen as yuan, by whole numbers alone."""
+    yuan, rest = divmod(fen, 100)
+    return f"{yuan:,}.{rest:02} 元"
+
+
 def _cut(value: float, decimals: int) -> str:
     scale = 10**decimals
     return f"{int(value * scale + (1e-9 if value >= 0 else -1e-9)) / scale:.{decimals}f}".removesuffix(
@@ -204,7 +207,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"t": _both, "zh": _zh, "named": _named, "verdict": _verdict, "marks": _MARKS}
-    environment.filters |= {"amount": _amount, "duration": _duration}
+    environment.filters |= {"amount": _amount, "money": _money, "duration": _duration}
     return environment
 
 

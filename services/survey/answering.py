@@ -26,9 +26,6 @@ from shared.mongo.journal import Outcome as Written
 NOTICE_VERSION = "follow-up-questionnaire-1"
 """The version of the words in which the questionnaire offers to withdraw."""
 
-BY_QUESTIONNAIRE = "questionnaire"
-"""Who conducted a follow-up that nobody conducted."""
-
 SIGNALS = ("suicidal-thoughts",)
 """What the risk item asks about (F58)."""
 
@@ -186,11 +183,11 @@ class Answering:
 
 def _by_client(outcome: Outcome, now: datetime, result: questionnaire.Result | None = None) -> Conducted:
     if result is None:
-        return Conducted("questionnaire", now, BY_QUESTIONNAIRE, outcome)
+        return Conducted("questionnaire", now, records.BY_QUESTIONNAIRE, outcome)
     return Conducted(
         "questionnaire",
         now,
-        BY_QUESTIONNAIRE,
+        records.BY_QUESTIONNAIRE,
         outcome,
         satisfaction=result.satisfaction,
         flags=result.flags,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 
-from services.survey.conducting import Conducting
+from services.survey.conducting import Conducting, Opened
 from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import MOST_ATTEMPTS, FollowUp
@@ -70,6 +70,8 @@ class Recorded(BaseModel):
     flags: list[str]
     bands: dict[str, str]
     dropped_reason: str | None
+    minutes: int | None
+    recorded: bool | None
     remarks: list[str]
     """What whoever recorded it should know; empty when all is well."""
 
@@ -183,10 +185,7 @@ def routes(store: Store, conducting: Conducting, clock: Clock, policies: Policie
             raise Problem(410, "erased", "the client was erased: nobody can read this any more") from None
         if found is None:
             raise Problem(404, "no-record", "this follow-up has no record sheet")
-        answers = {
-            key: list(value) if isinstance(value, tuple) else value for key, value in found.answers.items()
-        }
-        return OpenedRecord(**_recorded(found.sheet), notes=found.notes, answers=answers)
+        return opened_record(found)
 
     @router.post("/follow-ups/{follow_up_id}/prepared", summary="All preparation is done (F52)")
     async def prepared(follow_up_id: Id, who: Operations) -> WorkItem:
@@ -239,6 +238,13 @@ def _item(
 
 def _notice(notice: Notice) -> NoticeItem:
     return NoticeItem(**notice.model_dump(include=set(NoticeItem.model_fields)), notice_id=notice.id)
+
+
+def opened_record(opened: Opened) -> OpenedRecord:
+    answers = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in opened.answers.items()
+    }
+    return OpenedRecord(**_recorded(opened.sheet), notes=opened.notes, answers=answers)
 
 
 def _recorded(sheet: Sheet) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from services.survey.answering import Answers
 from services.survey.domain import follow_ups, records, staff
+from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import FollowUp
 from services.survey.domain.plans import MonthPlan
 from services.survey.domain.questionnaire import Answer, Response
@@ -76,7 +77,8 @@ class Conducting:
                 return Outcome()
             if sheet.is_crisis:
                 flags[:] = [records.crisis(follow_up, "follow-up", sheet.crisis_signals, now, by)]
-            if problem := self._objection(sheet, follow_up, member, now) or await self._unapproved(
+            client = view.get(Client, follow_up.client_id)
+            if problem := self._objection(sheet, follow_up, client, member, now) or await self._unapproved(
                 follow_up, sheet
             ):
                 problems[:] = [problem]
@@ -87,7 +89,7 @@ class Conducting:
             how = records.conducted(sheet, by, now)
             notes = await self._vault.seal(follow_up.client_id, sheet.notes) if sheet.notes else None
             kept = records.sheet_of(follow_up, how, sheet.digest(), notes, now)
-            kept = kept.model_copy(update={"remarks": self._remarks(member, sheet)})
+            kept = kept.model_copy(update={"remarks": self._remarks(member, client, sheet)})
             taken[:] = [kept]
             return ended(view, follow_up, how, Changes(puts=[kept]), flags, now)
 
@@ -101,12 +103,17 @@ class Conducting:
         return taken[0]
 
     def _objection(
-        self, sheet: RecordSheet, follow_up: FollowUp, member: StaffMember | None, now: datetime
+        self,
+        sheet: RecordSheet,
+        follow_up: FollowUp,
+        client: Client | None,
+        member: StaffMember | None,
+        now: datetime,
     ) -> Problem | None:
         told = " (the crisis was flagged all the same)" if sheet.is_crisis else ""
         if follow_up.outcome:
             return Problem(409, "already-recorded", f"this follow-up was recorded with other contents{told}")
-        if found := records.objection(sheet, follow_up, now):
+        if found := records.objection(sheet, follow_up, client, now):
             return Problem(found.status, found.reason, found.detail + told, field=found.field)
         if member is None or sheet.is_crisis:
             return None
@@ -136,12 +143,17 @@ class Conducting:
         found = staff.objections(member, staffing, sheet.conducted_at)
         return [_MISSING[one] for one in found]
 
-    def _remarks(self, member: StaffMember | None, sheet: RecordSheet) -> tuple[str, ...]:
+    def _remarks(
+        self, member: StaffMember | None, client: Client | None, sheet: RecordSheet
+    ) -> tuple[str, ...]:
+        found: tuple[str, ...] = ()
         if member is None:
-            return ("no staff-updated has been seen for this person: the qualification was not checked",)
-        if self._missing(member, sheet):
-            return ("taken because of the crisis, though this person may not conduct follow-ups",)
-        return ()
+            found = ("no staff-updated has been seen for this person: the qualification was not checked",)
+        elif self._missing(member, sheet):
+            found = ("taken because of the crisis, though this person may not conduct follow-ups",)
+        if records.recorded_without_consent(sheet, client):  # taken because of the crisis
+            found = (*found, records.NO_CONSENT)
+        return found + records.length_remarks(sheet, self._policies.by(sheet.conducted_at))
 
     async def prepared(self, follow_up_id: str, subject: str) -> FollowUp:
         """F52: all preparation is done. Saying it again changes nothing."""
@@ -216,7 +228,9 @@ class Conducting:
         await self._committing.commit(work)
         return found[0]
 
-    async def read_record(self, follow_up_id: str, subject: str, role: str) -> Opened | None:
+    async def read_record(
+        self, follow_up_id: str, subject: str, role: str, what: str = "record-sheet"
+    ) -> Opened | None:
         """The record sheet with its free text and answers; the reading is logged before anything is opened (F6)."""
         sheet = await self._store.one(Sheet, follow_up_id)
         if sheet is None:
@@ -226,7 +240,7 @@ class Conducting:
                 "_id": str(ObjectId()),
                 "who": subject,
                 "role": role,
-                "what": "record-sheet",
+                "what": what,
                 "follow_up_id": follow_up_id,
                 "client_id": sheet.client_id,
                 "at": self._clock.now(),

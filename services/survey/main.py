@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
-from services.survey import api, pages
+from services.survey import api, pages, sample_api
 from services.survey.answering import Answering, Answers
 from services.survey.conducting import Conducting
 from services.survey.domain import questionnaire
@@ -16,6 +16,7 @@ from services.survey.domain.links import Links
 from services.survey.ending import Committing, CrisisLine
 from services.survey.gateway import Sender
 from services.survey.reactions import SurveyReactions
+from services.survey.sampling import Sampling
 from services.survey.settings import SurveySettings
 from services.survey.store import Store
 from shared.clock import Clock
@@ -33,7 +34,7 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
     policies = load_versions(settings.policy_file)
     longest = min(policy.bound("questionnaire-length").at_most or timedelta() for policy in policies.versions)
     forms = questionnaire.load(longest)
-    store = Store(runtime.db)
+    store = Store(runtime.db, policies)
     runtime.preparations.append(store.ensure_indexes)
     key = settings.master_key.get_secret_value() if settings.master_key else None
     links = Links(master_key(key), settings.base_url())
@@ -60,8 +61,10 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
     line = CrisisLine(crisis, settings.crisis_patience_seconds, progress)
     committing = Committing(runtime.journal, line, sender.wake.set)
     conducting = Conducting(store, committing, runtime.vault, clock, policies)
+    sampling = Sampling(store, committing, conducting, clock)
     answering = Answering(store, committing, Answers(runtime.vault), clock, forms)
     app = create_app(runtime, "Aftercare survey")
     app.include_router(api.routes(store, conducting, clock, policies))
+    app.include_router(sample_api.routes(store, sampling))
     app.include_router(pages.routes(pages.Pages(links, settings.help_file), answering))
     return app

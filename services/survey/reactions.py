@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.survey.domain import cases, clients, follow_ups, messages, plans, staff
+from services.survey.domain import cases, clients, follow_ups, messages, plans, samples, staff
 from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import FollowUp
@@ -14,6 +15,7 @@ from services.survey.domain.messages import Message, Notice
 from services.survey.domain.plans import MonthPlan
 from services.survey.domain.questionnaire import Response
 from services.survey.domain.records import Sheet
+from services.survey.domain.samples import Item, Recorded, Sample
 from services.survey.domain.staff import StaffMember
 from services.survey.store import Store
 from shared.contracts.envelope import Event, Refused
@@ -34,16 +36,18 @@ from shared.contracts.plans import MILESTONES
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes, Document, View
 from shared.mongo.erasure import Erasure
+from shared.policy.counting import month_span
 from shared.policy.versions import Policies
 
 
 class SurveyReactions:
-    """What the survey does about each event. None of them publishes: the survey speaks when somebody acts."""
+    """What the survey does about each event. It speaks when somebody acts; of events alone only about what it drew."""
 
     def __init__(self, store: Store, links: Links, policies: Policies) -> None:
         self._store = store
         self._links = links
         self._policies = policies
+        self._sample_dates = samples.rules(policies)
 
     async def read(self, session: Session, events: Sequence[Event]) -> View:
         return await self._store.concerning(session, events)
@@ -71,10 +75,30 @@ class SurveyReactions:
                 return _erase(view, data.client_id)
             case CalendarDue() as data if self._asks_for_a_plan(data, event.time):
                 return Changes(puts=[plans.drafted(view.get(MonthPlan, data.month), data.month)])
+            case CalendarDue() as data if data.rule in self._sample_dates:
+                return self._draw(view, event, data, now)
             case MilestoneReached() as data if data.milestone in MILESTONES:
                 return Changes(puts=[plans.decided(view.get(MonthPlan, data.subject), event, data)])
             case _:
                 return Changes()
+
+    def _draw(self, view: View, event: Event, data: CalendarDue, now: datetime) -> Changes:
+        """F71, F72: a month's sample is drawn once, of what its clients have not had erased."""
+        kind, month = self._sample_dates[data.rule], data.month
+        if view.get(Sample, samples.sample_id(month, kind)):
+            return Changes()
+        policy = self._policies.by(event.time)
+        start, end = month_span(month, policy.switches.zone)
+        sheets = [
+            sheet
+            for sheet in view.all(Recorded)
+            if start <= sheet.recorded_at < end and not view.get(Erasure, sheet.client_id)
+        ]
+        known = {client.id: client for client in view.all(Client)}
+        share = policy.sample(samples.SHARES[kind]).share
+        among = samples.candidates(sheets, kind, known)
+        sample, items = samples.draw(month, kind, among, share, now)
+        return Changes(puts=[sample, *items], events=[samples.drawn(item, now) for item in items])
 
     def _follow_up(
         self, view: View, event: Event, data: FollowUpPlanned | FollowUpDue, now: datetime
@@ -141,5 +165,11 @@ def _erase(view: View, client_id: str) -> Changes:
     found: list[Document] = []
     for kind in (Case, FollowUp, Message, Notice, Response, Sheet):
         found += view.having(kind, "client_id", client_id)
+    drawn = view.having(Item, "client_id", client_id)
+    found += drawn
     client = view.get(Client, client_id)
-    return Changes(puts=[Erasure(id=client_id)], removals=[*found, *([client] if client else [])])
+    puts: list[Document] = [Erasure(id=client_id)]
+    for key, erased in Counter(item.sample for item in drawn if item.check is None).items():
+        if sample := view.get(Sample, key):
+            puts.append(sample.model_copy(update={"erased": sample.erased + erased}))
+    return Changes(puts=puts, removals=[*found, *([client] if client else [])])

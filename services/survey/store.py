@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pymongo import ReturnDocument
 
+from services.survey.domain import samples
 from services.survey.domain.cases import Case
 from services.survey.domain.clients import Client
 from services.survey.domain.follow_ups import FollowUp
@@ -15,6 +16,7 @@ from services.survey.domain.messages import Message, Notice
 from services.survey.domain.plans import MonthPlan
 from services.survey.domain.questionnaire import Response
 from services.survey.domain.records import Sheet
+from services.survey.domain.samples import Item, Recorded, Sample
 from services.survey.domain.staff import StaffMember
 from shared.contracts.envelope import Event
 from shared.contracts.events import (
@@ -30,9 +32,12 @@ from shared.contracts.events import (
     StaffUpdated,
 )
 from shared.contracts.plans import MILESTONES
+from shared.contracts.sampling import SampleKind
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document, View
 from shared.mongo.erasure import Erasure
+from shared.policy.counting import month_span
+from shared.policy.versions import Policies
 
 D = TypeVar("D", bound=Document)
 
@@ -53,8 +58,10 @@ def _planned_month(event: Event) -> str | None:
 class Store:
     """What the survey keeps."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, policies: Policies) -> None:
         self._db = db
+        self._samples = samples.rules(policies)
+        self._zone = policies.versions[-1].switches.zone
 
     async def ensure_indexes(self) -> None:
         """Create the indexes; harmless when they exist."""
@@ -69,8 +76,10 @@ class Store:
         notices = self._db.get_collection(Notice.collection)
         await notices.create_index([("to", 1), ("at", 1)])
         await notices.create_index("client_id")
-        for kind in (Case, Response, Sheet):
+        for kind in (Case, Response, Sheet, Item):
             await self._db.get_collection(kind.collection).create_index("client_id")
+        await self._db.get_collection(Sheet.collection).create_index("recorded_at")
+        await self._db.get_collection(Item.collection).create_index([("sample", 1), ("_id", 1)])
         await self._db.get_collection("access_log").create_index([("at", -1), ("_id", -1)])
 
     # --- reading for decisions --------------------------------------------------------------------------------
@@ -102,7 +111,33 @@ class Store:
         months = list({month for event in events if (month := _planned_month(event))})
         if months:
             await self._load(session, view, MonthPlan, {"_id": {"$in": months}})
+        for month, kind in sorted({drawn for event in events if (drawn := self._sampled(event))}):
+            await self._load_drawable(session, view, month, kind)
         return view
+
+    def _sampled(self, event: Event) -> tuple[str, SampleKind] | None:
+        """The month and kind of the sample that an event asks for."""
+        if not isinstance(event.data, CalendarDue):
+            return None
+        kind = self._samples.get(event.data.rule)
+        return (event.data.month, kind) if kind else None
+
+    async def _load_drawable(self, session: Session, view: View, month: str, kind: SampleKind) -> None:
+        """The month's sheets without what is written on them, and of recordings the clients' consents."""
+        key = samples.sample_id(month, kind)
+        await self._load(session, view, Sample, {"_id": key})
+        if view.get(Sample, key):
+            return
+        start, end = month_span(month, self._zone)
+        where: dict[str, Any] = {"recorded_at": {"$gte": start, "$lt": end}}
+        if kind == "recording":
+            where["recorded"] = True
+        fields = ["client_id", "by", "conducted_at", "recorded_at", "recorded"]
+        found = self._db.get_collection(Sheet.collection).find(where, fields, session=session)
+        view.load([Recorded.model_validate(stored) for stored in await found.to_list(None)])
+        if kind == "recording":
+            clients = sorted({sheet.client_id for sheet in view.all(Recorded)})
+            await self._load(session, view, Client, {"_id": {"$in": clients}})
 
     async def _load_by_follow_up(self, session: Session, view: View, events: Sequence[Event]) -> None:
         ids = {str(event.data.follow_up_id) for event in events if event.topic.startswith("follow-up-")}  # type: ignore[attr-defined]
@@ -127,8 +162,11 @@ class Store:
 
     async def _load_everything_of(self, session: Session, view: View, clients: set[str]) -> None:
         of_them = {"client_id": {"$in": list(clients)}}
-        for kind in (Case, FollowUp, Message, Notice, Response, Sheet):
+        for kind in (Case, FollowUp, Message, Notice, Response, Sheet, Item):
             await self._load(session, view, kind, of_them)
+        drawn = sorted({item.sample for item in view.all(Item)})
+        if drawn:
+            await self._load(session, view, Sample, {"_id": {"$in": drawn}})
 
     async def about(self, session: Session, follow_up_id: str) -> View:
         """What one command about a follow-up concerns."""
@@ -142,6 +180,14 @@ class Store:
             await self._load(session, view, Message, {"client_id": follow_up.client_id, "state": "pending"})
             others = {"client_id": follow_up.client_id, "state": {"$nin": list(OVER)}}
             await self._load(session, view, FollowUp, others)
+        return view
+
+    async def sampled(self, session: Session, sample: str, item: str | None = None) -> View:
+        """What a command about a sample, or about one of its items, concerns."""
+        view = View()
+        await self._load(session, view, Sample, {"_id": sample})
+        if item:
+            await self._load(session, view, Item, {"_id": item})
         return view
 
     async def _load(self, session: Session, view: View, kind: type[D], where: dict[str, Any]) -> None:
@@ -192,6 +238,16 @@ class Store:
     async def cases(self, ids: Sequence[str]) -> dict[str, Case]:
         found = self._db.get_collection(Case.collection).find({"_id": {"$in": list(ids)}})
         return {stored["_id"]: Case.model_validate(stored) async for stored in found}
+
+    async def samples(self, month: str) -> list[Sample]:
+        """What was drawn of a month."""
+        found = self._db.get_collection(Sample.collection).find({"month": month}).sort("_id", 1)
+        return [Sample.model_validate(stored) async for stored in found]
+
+    async def items(self, sample: str) -> list[Item]:
+        """Everything in a sample, in the order of the lots."""
+        found = self._db.get_collection(Item.collection).find({"sample": sample}).sort("_id", 1)
+        return [Item.model_validate(stored) async for stored in found]
 
     async def accesses(self, before: tuple[datetime, str] | None, limit: int) -> list[dict[str, Any]]:
         """The access log, newest first."""

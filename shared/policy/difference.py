@@ -133,7 +133,9 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _staffing(old: Policy, new: Policy) -> Iterator[FieldChange]:
     for change in _fields(old.staffing, new.staffing, "staffing."):
-        if not change.field.startswith("staffing.certificates"):  # rows of their own
+        if not change.field.startswith(
+            ("staffing.certificates", "staffing.expert_group")
+        ):  # rows of their own
             yield change
 
 

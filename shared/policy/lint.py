@@ -6,7 +6,7 @@ A row that waits for what nobody says would sit there and do nothing, so such a 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from shared.policy.model import (
     Policy,
     ReminderRule,
     Row,
-    Switches,
+    Seat,
     Trigger,
 )
 from shared.policy.reading import PolicyError, problem_at
@@ -40,11 +40,6 @@ SEEN_BY_SCHEDULER = frozenset(
 )
 """The topics whose events open, fulfil and cancel: those that the scheduler reads, and of its own those that its rules
 see as it publishes them."""
-
-UNHEEDED_SWITCHES: Mapping[str, str] = {
-    "coverage_of": "reporting",
-}
-"""Switches that nothing heeds yet, and who would have to. One is taken out as it is wired."""
 
 _RULE_NAMES = {
     "calendar-due": "calendar",
@@ -82,7 +77,6 @@ def mistakes(policy: Policy) -> Iterator[Wrong]:
             yield from _form(place, row, policy)
     for index, step in enumerate(policy.crisis.escalation):
         yield from _role(("crisis", "escalation", index, "role"), step.role, policy)
-    yield from _switches(policy)
 
 
 def _approval(policy: Policy) -> Iterator[Wrong]:
@@ -105,6 +99,8 @@ def placed(policy: Policy) -> Iterator[tuple[Place, Row]]:
         yield from (((section, index), row) for index, row in enumerate(getattr(policy, section)))
     for index, row in enumerate(policy.staffing.certificates):
         yield ("staffing", "certificates", index), row
+    for index, seat in enumerate(policy.staffing.expert_group):
+        yield ("staffing", "expert_group", index), seat
     yield ("crisis",), policy.crisis
 
 
@@ -123,6 +119,9 @@ def _roles(place: Place, row: Row, policy: Policy) -> Iterator[Wrong]:
     for field in ("role", "escalate_to", "head_role"):
         if role := getattr(row, field, None):
             yield from _role((*place, field), role, policy)
+    if isinstance(row, Seat):
+        for index, role in enumerate(row.roles):
+            yield from _role((*place, "roles", index), role, policy)
     if isinstance(row, ReminderRule) and row.to != "client":
         yield from _role((*place, "to"), row.to.removeprefix("role:"), policy)
 
@@ -245,18 +244,6 @@ def _never(kind: str, found: Any, value: Any) -> str | None:
     if get_origin(found) is Literal:
         return None if value in get_args(found) else f"is never {value}"
     return None if isinstance(found, type) and isinstance(value, found) else f"is never {value}"
-
-
-def _switches(policy: Policy) -> Iterator[Wrong]:
-    for name, who in UNHEEDED_SWITCHES.items():
-        usual = Switches.model_fields[name].default
-        if getattr(policy.switches, name) != usual:
-            reason = (
-                f"{who} do not heed this switch yet"
-                if " and " in who
-                else f"{who} does not heed this switch yet"
-            )
-            yield Wrong(("switches", name), reason, f"leave it at {usual}")
 
 
 # --- the fields of events -----------------------------------------------------------------------------------------

@@ -391,13 +391,24 @@ class Certificate(Row):
     """A certificate that counts as level 3 or higher (F28)."""
 
 
+class Seat(Row):
+    """How many people sit in the expert group for one thing: who has all of these roles, and enough experience (W6)."""
+
+    roles: Annotated[tuple[Code, ...], Field(min_length=1)]
+    experience_months: Whole = 0
+    count: Annotated[int, Field(ge=1, le=100)]
+
+
 class Staffing(Strict):
-    """Who may conduct follow-ups (F28, F29, F31, F32)."""
+    """Who may conduct follow-ups (F28, F29, F31, F32), is rewarded (F76), and makes up the expert group (W6)."""
 
     certificates: tuple[Certificate, ...]
     experience_months: Whole
     training_hours_a_month: Whole
     exam_every_year: bool
+    rewarded_from_ratings: Whole = 10
+    """F76: who was rated less often in a year is not ranked: a single good score says little."""
+    expert_group: tuple[Seat, ...] = ()
 
 
 class ServiceHours(Strict):
@@ -591,6 +602,7 @@ class Policy(Strict):
         yield from (self.eligibility.health, self.eligibility.individuals, self.eligibility.enterprises)
         yield from self.attention.severe
         yield from self.staffing.certificates
+        yield from self.staffing.expert_group
         yield self.crisis
 
     def of_clause(self, clause: str) -> tuple[Row, ...]:

@@ -23,6 +23,8 @@ Role = Literal[
     "customer-service",  # takes bookings, sends and confirms plans
     "supervisor",  # on call, takes up incidents
     "manager",  # department manager: approves plans (F45)
+    "psychology",  # the psychological department: checks what is drawn of the records (F71)
+    "finance",  # tells what was spent (F66)
     "compliance",  # reads the access log (F6)
     "engineer",  # runs the platform
 ]

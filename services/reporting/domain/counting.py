@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from statistics import fmean, median
 from typing import Literal, get_args
 
+from services.reporting.domain.budget import Budget, YearServed, budget_figures, per_client, served
 from services.reporting.domain.figures import (
+    BudgetFigures,
     CaseFigures,
     ClassFigures,
     DutyFigures,
@@ -19,12 +21,30 @@ from services.reporting.domain.figures import (
     IncidentFigures,
     Indicator,
     Rate,
+    Reward,
+    SampleFigures,
     Satisfaction,
     Timing,
     TrendMonth,
 )
-from services.reporting.domain.months import months_up_to
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident, IntakeData
+from services.reporting.domain.months import month_before, months_up_to
+from services.reporting.domain.people import ranking, reward, staff_figures
+from services.reporting.domain.read_models import (
+    Case,
+    Duty,
+    Escalation,
+    FollowUp,
+    Incident,
+    IntakeData,
+    Sampled,
+    StaffMember,
+    YearRatings,
+)
+from shared.contracts.events import Service
+from shared.contracts.ratings import RATED, Rated
+from shared.contracts.sampling import FINDINGS, KINDS, Finding, SampleKind
+from shared.mongo.documents import View
+from shared.policy.counting import month_span
 from shared.policy.model import AppliesTo, FollowUpRule, Policy, Target
 
 TREND_MONTHS = 6
@@ -51,6 +71,22 @@ _GROUP_OF: Mapping[AppliesTo, Group] = {
 FEEDBACK_DUTIES = ("match-2wd", "complaint-3wd", "handle-5wd")
 """The duties by which what a follow-up brought up is handled (A10)."""
 
+TARGET_OF_FINDING: Mapping[Finding, str] = {
+    "accurate": "session-records-accurate",
+    "warning-signs": "warning-signs-recognised",
+    "crisis-judged": "crisis-judgement-accurate",
+}
+"""The target of what a check of a sample finds (A22, A27, A28)."""
+
+TARGET_OF_RATED: Mapping[Rated, str] = {
+    "recommendation": "recommendation-satisfaction",
+    "setting": "setting-rated-good",
+    "communication": "communication-effective",
+    "emotion": "emotion-management",
+    "result-feedback": "result-feedback-satisfaction",
+}
+"""The target of what clients rate (A15, A20, A21, A23, A26)."""
+
 SATISFIED = 4
 """The lowest score that counts as satisfied where a share of the satisfied is asked for (A2, A32)."""
 
@@ -76,6 +112,29 @@ class Facts:
     incidents: Sequence[Incident] = ()
     cases: Sequence[Case] = ()
     intake_data: Sequence[IntakeData] = ()
+    sampled: Sequence[Sampled] = ()
+    staff: Sequence[StaffMember] = ()
+    earlier: Sequence[YearRatings] = ()
+    """In December: the ratings of the year's months that are not among `follow_ups`."""
+    budgets: Sequence[Budget] = ()
+    served: Sequence[YearServed] = ()
+
+    @classmethod
+    def of(cls, view: View) -> Facts:
+        """Everything that a view holds."""
+        return cls(
+            follow_ups=view.all(FollowUp),
+            duties=view.all(Duty),
+            escalations=view.all(Escalation),
+            incidents=view.all(Incident),
+            cases=view.all(Case),
+            intake_data=view.all(IntakeData),
+            sampled=view.all(Sampled),
+            staff=view.all(StaffMember),
+            earlier=view.all(YearRatings),
+            budgets=view.all(Budget),
+            served=view.all(YearServed),
+        )
 
 
 def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figures:
@@ -87,7 +146,7 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
     satisfaction = _satisfaction(_scores(follow_ups), policy.target("follow-up-satisfaction"))
     ended = _ended(month, facts.cases)
     measured: dict[str, tuple[float | None, int]] = {
-        target: (of_class.rate.value, of_class.rate.of)
+        target: (of_class.held.value, of_class.held.of)
         for of_class in classes
         if (target := TARGET_OF.get(of_class.group))
     }
@@ -95,8 +154,20 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
     intake = _intake_complete(month, facts)
     measured["intake-complete"] = (intake.value, intake.of)
     measured["satisfaction-gain"] = _gain(trend, satisfaction)
+    samples = _samples(month_before(month), facts.sampled, policy)
+    for name, found in _found(samples).items():
+        measured[name] = (found.value, found.of)
+    people = staff_figures(facts.staff, month_span(month, policy.switches.zone)[1], policy)
+    if people:
+        measured["counsellors-qualified"] = (people.qualified.value, people.qualified.of)
+    rewarded = _reward(month, facts, policy)
+    if rewarded and rewarded.ranked:
+        measured["rewarded-staff"] = (len(rewarded.staff) / rewarded.ranked, rewarded.ranked)
     for name, one in _shares(follow_ups, duties, facts.cases, classes, ended, policy).items():
         measured[name] = (one.value, one.of)
+    spent = _budget(month[:4], facts, policy)
+    if spent:
+        measured["budget-per-client"] = (per_client(spent), spent.served)
     return Figures(
         month=month,
         as_of=as_of,
@@ -116,6 +187,10 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
             followed_up=len({one.case_id or one.id for one in follow_ups if _is_completed(one)}),
         ),
         indicators=tuple(_indicator(target, measured.get(target.name)) for target in policy.targets),
+        samples=samples,
+        staff=people,
+        reward=rewarded,
+        budget=spent,
         trend=trend,
     )
 
@@ -141,6 +216,8 @@ def flat(month: Figures) -> dict[str, float | None]:
         for name in ("due", "open", "completed", "refused", "unreachable", "stopped_for_crisis", "missed",
                      "superseded", "cancelled"):  # fmt: skip
             said[f"{one.group}-{name.replace('_', '-')}"] = getattr(one, name)
+    for sample in month.samples:
+        said |= {f"{sample.kind}s-drawn": sample.drawn, f"{sample.kind}s-checked": sample.checked}
     return said | {f"flag-{flag}": count for flag, count in month.flags.items()}
 
 
@@ -183,7 +260,11 @@ def _of_class(group: Group, follow_ups: Iterable[FollowUp], policy: Policy, as_o
     count = Counter(standing(one, as_of) for one in own)
     due = sum(count[name] for name in ("completed", "refused", "unreachable", "stopped-for-crisis", "missed"))
     target = policy.target(TARGET_OF[group]) if group in TARGET_OF else None
-    rate = share(count["completed"], due)
+    rates = {
+        "due": share(count["completed"], due),
+        "due-less-refusals": share(count["completed"], due - count["refused"]),
+    }
+    held_by = policy.switches.coverage_of  # collision 2
     return ClassFigures(
         group=group,
         clause=target.clause if target else CLAUSE_OF[group],
@@ -199,9 +280,10 @@ def _of_class(group: Group, follow_ups: Iterable[FollowUp], policy: Policy, as_o
         missed=count["missed"],
         superseded=count["superseded"],
         cancelled=count["cancelled"],
-        rate=rate,
-        rate_less_refusals=share(count["completed"], due - count["refused"]),
-        met=is_met(target, rate.value) if target else None,
+        rate=rates["due"],
+        rate_less_refusals=rates["due-less-refusals"],
+        held_by=held_by,
+        met=is_met(target, rates[held_by].value) if target else None,
     )
 
 
@@ -363,6 +445,36 @@ def _within(times: Iterable[tuple[datetime, datetime | None]], limit: timedelta,
     return share(sum(decided), len(decided))
 
 
+# --- samples --------------------------------------------------------------------------------------------------
+
+
+def _samples(of_month: str, sampled: Iterable[Sampled], policy: Policy) -> tuple[SampleFigures, ...]:
+    own = [one for one in sampled if one.month == of_month]
+    return tuple(_of_kind(kind, of_month, [one for one in own if one.kind == kind], policy) for kind in KINDS)
+
+
+def _of_kind(kind: SampleKind, of_month: str, sampled: Sequence[Sampled], policy: Policy) -> SampleFigures:
+    row = policy.sample(f"{kind}s-drawn")
+    found = {name: [one.findings[name] for one in sampled if name in one.findings] for name in FINDINGS}
+    return SampleFigures(
+        kind=kind,
+        clause=row.clause,
+        of_month=of_month,
+        share=row.share,
+        drawn=len(sampled),
+        checked=sum(bool(one.findings) for one in sampled),
+        findings={name: share(sum(good), len(good)) for name, good in found.items()},
+    )
+
+
+def _found(samples: Iterable[SampleFigures]) -> dict[str, Rate]:
+    """A22, A27, A28: measured by what was drawn, records and recordings together."""
+    return {
+        target: together([one.findings[name] for one in samples])
+        for name, target in TARGET_OF_FINDING.items()
+    }
+
+
 # --- cases and indicators -------------------------------------------------------------------------------------
 
 
@@ -388,8 +500,10 @@ def _shares(
 
     The plan does not say what each share is counted of, so these are our readings: satisfied (A2, A32) is a score of
     4 or 5; reached (A7) is whoever was spoken to, of the follow-ups due; evaluated (A8) is a completed follow-up
-    with a score; feedback handled (A10) is a duty of F62, F63 or F65 fulfilled, of those fulfilled or late; retained
-    (A17) is a case closed, of those that ended; scales used (A25) is asked of clients who agreed to scales.
+    with a score; rated good (A15, A20, A21, A23, A26) is `good` of whoever rated it; feedback handled (A10) is a duty
+    of F62, F63 or F65 fulfilled, of those fulfilled or late; retained (A17) is a case closed, of those that ended;
+    scales used (A25) is asked of clients who agreed to scales; a problem type (A5) is a service, and covered by a case
+    that was opened, ended or followed up in the month.
     """
     completed = [one for one in follow_ups if _is_completed(one)]
     reached = sum(one.completed + one.refused + one.stopped_for_crisis for one in classes)
@@ -402,7 +516,8 @@ def _shares(
         for duty in duties
         if duty.last.rule in FEEDBACK_DUTIES and _in_time(duty) is not None
     ]
-    return {
+    return _rated(completed) | {
+        "problem-types-covered": _covered(cases),
         "client-satisfaction": share(sum(score >= SATISFIED for score in scores), len(scores)),
         "reach": share(reached, sum(one.due for one in classes)),
         "evaluation-coverage": share(len(_scores(completed)), len(completed)),
@@ -417,6 +532,31 @@ def _intake_complete(month: str, facts: Facts) -> Rate:
     """A18: of the cases opened in the month those whose intake data is complete, whenever it came to be."""
     opened = {case.id for case in facts.cases if case.opened == month}
     return share(len(opened & {one.id for one in facts.intake_data}), len(opened))
+
+
+def _covered(cases: Iterable[Case]) -> Rate:
+    services = {case.service for case in cases if case.service}
+    return share(len(services), len(get_args(Service)) if services else 0)
+
+
+def _budget(year: str, facts: Facts, policy: Policy) -> BudgetFigures | None:
+    budget = next((one for one in facts.budgets if one.id == year), None)
+    known = next((one for one in facts.served if one.id == year), None)
+    return budget_figures(year, budget, served(year, known, facts.cases), policy)
+
+
+def _reward(month: str, facts: Facts, policy: Policy) -> Reward | None:
+    year, _, number = month.partition("-")
+    if number != "12":
+        return None
+    known = next((one for one in facts.earlier if one.id == year), None)
+    return reward(year, ranking(year, facts.follow_ups, known, policy), policy)
+
+
+def _rated(completed: Iterable[FollowUp]) -> dict[str, Rate]:
+    ratings = [one.record.ratings for one in completed if one.record]
+    given = {name: [one[name] for one in ratings if name in one] for name in RATED}
+    return {TARGET_OF_RATED[name]: share(bands.count("good"), len(bands)) for name, bands in given.items()}
 
 
 def _gain(trend: Sequence[TrendMonth], now: Satisfaction) -> tuple[float | None, int]:
@@ -444,7 +584,7 @@ def _trend(month: str, facts: Facts, policy: Policy, as_of: datetime) -> TrendMo
     scores = _scores(follow_ups)
     return TrendMonth(
         month=month,
-        rates={group: _of_class(group, follow_ups, policy, as_of).rate.value for group in GROUPS},
+        rates={group: _of_class(group, follow_ups, policy, as_of).held.value for group in GROUPS},
         satisfaction=fmean(scores) if scores else None,
     )
 
@@ -452,6 +592,12 @@ def _trend(month: str, facts: Facts, policy: Policy, as_of: datetime) -> TrendMo
 def share(reached: int, of: int) -> Rate:
     """A share of what was counted; None of nothing."""
     return Rate(reached=reached, of=of, value=reached / of if of else None)
+
+
+def together(rates: Iterable[Rate]) -> Rate:
+    """Several shares as one, each by what it was counted of."""
+    counted = list(rates)
+    return share(sum(one.reached for one in counted), sum(one.of for one in counted))
 
 
 def is_met(target: Target, value: float | None) -> bool | None:

@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.contracts.sampling import Finding, SampleKind
+
 Group = Literal["closed", "in-counselling", "key-attention", "dropped", "crisis-aftercare"]
 
 
@@ -55,8 +57,15 @@ class ClassFigures(Shown):
     """Completed, of those due."""
     rate_less_refusals: Rate
     """Completed, of those due less refusals: nobody may be forced (F10)."""
+    held_by: Literal["due", "due-less-refusals"] = "due"
+    """Which of the two rates is held against the target (the policy's switch `coverage_of`)."""
     met: bool | None
-    """Whether `rate` reaches the target; null without data or target."""
+    """Whether that rate reaches the target; null without data or target."""
+
+    @property
+    def held(self) -> Rate:
+        """The rate that is held against the target."""
+        return self.rate if self.held_by == "due" else self.rate_less_refusals
 
 
 class Satisfaction(Shown):
@@ -119,6 +128,75 @@ class IncidentFigures(Shown):
     """Intervention begun, or the incident resolved, within the limit (A30)."""
 
 
+class SampleFigures(Shown):
+    """What was drawn in the month of the records or recordings of the month before, and what the checks found."""
+
+    kind: SampleKind
+    clause: str
+    of_month: str
+    """The month of whose records it was drawn."""
+    share: float
+    """How much the policy has drawn."""
+    drawn: int
+    checked: int
+    findings: dict[Finding, Rate]
+    """Found good, of those for which the check says it."""
+
+
+class SeatFigures(Shown):
+    """One thing for which somebody sits in the expert group (W6)."""
+
+    name: str
+    clause: str
+    needed: int
+    filled: int
+    met: bool
+
+
+class StaffFigures(Shown):
+    """Staff as they were known at the end of the month."""
+
+    qualified: Rate
+    """Counsellors with a certificate that the policy accepts (A3)."""
+    expert_group: tuple[SeatFigures, ...]
+
+
+class RatedStaff(Shown):
+    """A member of staff with what clients gave for the calls that they conducted in a year."""
+
+    staff_id: str
+    mean: float
+    ratings: int
+
+
+class Reward(Shown):
+    """F76: the best by satisfaction in a year."""
+
+    year: str
+    ranked: int
+    """How many were rated often enough."""
+    from_ratings: int
+    staff: tuple[RatedStaff, ...]
+
+
+class BudgetFigures(Shown):
+    """The year's budget for follow-ups, as far as it has been told (F66, F67). Amounts are fen."""
+
+    year: str
+    clause: str
+    served: int
+    """Cases with a session in the year so far."""
+    allowed: int
+    """The policy's amount for each of them."""
+    spent: dict[str, int]
+    """By purpose."""
+    total: int
+    met: bool | None
+    """Whether no more was spent than allowed; null where nobody was served."""
+    as_meant: bool | None
+    """Whether all of it was spent on what the budget is for (F67); null where nothing was spent."""
+
+
 class CaseFigures(Shown):
     """Cases opened, closed and dropped in the month."""
 
@@ -171,5 +249,13 @@ class Figures(Shown):
     incidents: IncidentFigures
     cases: CaseFigures
     indicators: tuple[Indicator, ...]
+    samples: tuple[SampleFigures, ...] = ()
+    """F71, F72; empty in a report from before they were counted."""
+    staff: StaffFigures | None = None
+    """Null where nobody is known."""
+    reward: Reward | None = None
+    """In the report of December."""
+    budget: BudgetFigures | None = None
+    """Of the month's year; null where finance has told nothing of it."""
     trend: tuple[TrendMonth, ...]
     """Up to six months, this one last."""

@@ -15,6 +15,14 @@ def months_up_to(month: str, count: int) -> tuple[str, ...]:
     return tuple(f"{add_period(first, Period(months=-back)):%Y-%m}" for back in reversed(range(count)))
 
 
+def month_before(month: str) -> str:
+    return months_up_to(month, 2)[0]
+
+
+def months_of(year: str) -> tuple[str, ...]:
+    return months_up_to(f"{year}-12", 12)
+
+
 def policy_of(month: str, policies: Policies, now: datetime) -> Policy:
     """The version by which a month is judged: the one in force at its end, or now while it lasts. What is promised for
     the next month is no measure for this one."""

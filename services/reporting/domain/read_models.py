@@ -26,8 +26,12 @@ from shared.contracts.events import (
     Form,
     IncidentChanged,
     Outcome,
+    Service,
+    StaffUpdated,
 )
 from shared.contracts.facts import Fact, holding
+from shared.contracts.ratings import OWN_BANDS, RATED, Rated
+from shared.contracts.sampling import Finding, Said, SampleKind
 from shared.mongo.documents import Document
 from shared.policy.counting import month_of
 
@@ -67,12 +71,16 @@ class Record(Fact):
 
     outcome: Outcome
     form: Form
+    by: str = ""
+    """Who conducted it: a member of staff, as staff are known on the bus."""
     conducted_at: datetime
     recorded_at: datetime
     satisfaction: int | None
     flags: tuple[str, ...]
     scaled: bool
     """Whether a standard scale was filled in (A25)."""
+    ratings: dict[Rated, str] = Field(default_factory=dict)
+    """What the client rated, as bands (A15, A20, A21, A23, A26)."""
     dropped_reason: str | None
 
 
@@ -109,11 +117,13 @@ class FollowUp(Document):
             event,
             outcome=data.outcome,
             form=data.form,
+            by=data.by,
             conducted_at=data.conducted_at,
             recorded_at=data.recorded_at,
             satisfaction=data.satisfaction,
             flags=data.flags,
-            scaled=bool(data.bands),
+            scaled=bool(data.bands.keys() - OWN_BANDS),
+            ratings={name: data.bands[name] for name in RATED if name in data.bands},
             dropped_reason=data.dropped_reason,
         )
         return self.model_copy(
@@ -247,6 +257,9 @@ class Case(Document):
     closed: str | None = None
     dropped: str | None = None
     """The months in which it was opened, closed or dropped."""
+    service: Service | None = None
+    years: tuple[str, ...] = ()
+    """The years in which it had a session."""
     scales: bool = False
     """Whether the client agreed to standard scales."""
 
@@ -262,6 +275,8 @@ class Case(Document):
             opened=month_of(data.opened_at, zone) if data.opened_at else None,
             closed=month_of(data.closed_at, zone) if data.closed_at else None,
             dropped=month_of(data.dropped_at, zone) if data.dropped_at else None,
+            service=data.service,
+            years=tuple(sorted({month_of(one.ended_at, zone)[:4] for one in data.session_ends})),
             scales=data.consents.scales,
         )
 
@@ -270,6 +285,79 @@ class IntakeData(Document):
     """A case whose intake data was reported complete (A18). Its id is the case's."""
 
     collection: ClassVar[str] = "intake_data"
+
+
+# --- staff ----------------------------------------------------------------------------------------------------
+
+
+class StaffWord(Fact):
+    """What was told of a member of staff at one time."""
+
+    roles: tuple[str, ...]
+    certificate: str
+    experience_months: int
+    available: bool
+
+
+class StaffMember(Document):
+    """Everything that was told of a member of staff, in the order of time: a month is reported by what held in it."""
+
+    collection: ClassVar[str] = "staff"
+
+    words: tuple[StaffWord, ...]
+
+    @classmethod
+    def updated(cls, known: StaffMember | None, event: Event, data: StaffUpdated) -> StaffMember:
+        told = StaffWord.of(
+            event,
+            roles=data.roles,
+            certificate=data.certificate,
+            experience_months=data.experience_months,
+            available=data.available,
+        )
+        words = {word.rank: word for word in (*(known.words if known else ()), told)}
+        return cls(id=data.staff_id, words=tuple(words[rank] for rank in sorted(words)))
+
+    def as_of(self, until: datetime) -> StaffWord | None:
+        """The last word before an instant."""
+        return next((word for word in reversed(self.words) if word.time < until), None)
+
+
+class YearRatings(Document):
+    """What the ratings of some months of a year come to, counted by the database. Never stored; its id is the year."""
+
+    collection: ClassVar[str] = "year_ratings"
+
+    months: tuple[str, ...]
+    without: frozenset[str] = frozenset()
+    """Follow-ups of those months that were left out, since they are being changed."""
+    staff: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    """Points and ratings, by who conducted the calls."""
+
+    def counted(self, follow_up: FollowUp) -> bool:
+        return follow_up.month in self.months and follow_up.id not in self.without
+
+
+# --- samples --------------------------------------------------------------------------------------------------
+
+
+class Sampled(Document):
+    """A record or recording that was drawn to be checked, and what was found: the id leads to no client."""
+
+    collection: ClassVar[str] = "sampled"
+
+    month: str
+    """The month of whose records it was drawn."""
+    kind: SampleKind
+    findings: dict[Finding, bool] = Field(default_factory=dict)
+
+    @classmethod
+    def told(cls, known: Sampled | None, key: str, said: Said) -> Sampled:
+        """Each is said once for an item, and is never taken back, so that the order makes no difference."""
+        findings = dict(known.findings) if known else {}
+        if said.finding:
+            findings[said.finding] = said.good
+        return cls(id=key, month=said.month, kind=said.kind, findings=findings)
 
 
 class Report(Document):

@@ -24,14 +24,25 @@ class IncidentState(BaseModel):
     as_of: datetime
 
 
+class RecordingWord(BaseModel):
+    """What the client once said about being recorded."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rank: Rank
+    allowed: bool
+
+
 class Client(Document):
-    """One client: consent to follow-ups, status, incidents."""
+    """One client: consent to follow-ups and to recordings, status, incidents."""
 
     collection: ClassVar[str] = "clients"
 
     follow_up_allowed: bool = True
     """True until a `consent-changed` says otherwise."""
     consent_rank: Rank | None = None
+    recording: tuple[RecordingWord, ...] = ()
+    """Every word on recordings, in the order of their times: what counts is the one that held during the call (F72)."""
     barred: StopReason | None = None
     """Deceased and incapable stop everything, for good."""
     incidents: dict[str, IncidentState] = Field(default_factory=dict)
@@ -41,6 +52,11 @@ class Client(Document):
         """Why nobody may ask this client anything; None where they may."""
         return self.barred or (None if self.follow_up_allowed else "withdrawn")
 
+    def recording_allowed(self, at: datetime) -> bool:
+        """Whether the client had agreed to be recorded at that time; nobody has until they say so."""
+        said = [word.allowed for word in self.recording if word.rank[0] <= at]
+        return bool(said) and said[-1]
+
     @property
     def in_incident(self) -> bool:
         """Ordinary messages wait while an incident is open."""
@@ -48,11 +64,21 @@ class Client(Document):
 
 
 def consent(client: Client, event: Event, data: ConsentChanged) -> Client:
-    """The latest word on follow-ups holds; a purpose that is not named keeps its last value."""
+    """The latest word on follow-ups holds; a purpose that is not named keeps its last value. Of recordings every word
+    is kept."""
+    client = _recording(client, event, data)
     allowed = data.purposes.follow_up
     if allowed is None or (client.consent_rank and event.rank < client.consent_rank):
         return client
     return client.model_copy(update={"follow_up_allowed": allowed, "consent_rank": event.rank})
+
+
+def _recording(client: Client, event: Event, data: ConsentChanged) -> Client:
+    allowed = data.purposes.recording
+    if allowed is None:
+        return client
+    words = {word.rank: word for word in (*client.recording, RecordingWord(rank=event.rank, allowed=allowed))}
+    return client.model_copy(update={"recording": tuple(words[rank] for rank in sorted(words))})
 
 
 def status(client: Client, data: ClientStatusChanged) -> Client:

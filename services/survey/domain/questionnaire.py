@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from bson.binary import Binary
 from pydantic import ConfigDict, Field, model_validator
 
+from shared.contracts.ratings import EFFECT, RATED, rating
 from shared.contracts.types import Code, Strict
 from shared.mongo.documents import Document
 from shared.policy.reading import read
@@ -181,9 +182,10 @@ def _flags(answers: Answers) -> tuple[str, ...]:
 
 
 def _bands(answers: Answers) -> dict[str, str]:
-    """F17: three items on five steps, as one band."""
+    """F17: three items on five steps, as one band; and a band for each thing that was rated (A15, A20, A21 ...)."""
+    found: dict[str, str] = {key: rating(int(str(answers[key]))) for key in RATED if key in answers}
     points = [int(str(answers[key])) for key in ("plan", "state", "progress") if key in answers]
-    if len(points) < 3:
-        return {}
-    total = sum(points)
-    return {"effect": "low" if total <= 7 else "medium" if total <= 11 else "high"}
+    if len(points) == 3:
+        total = sum(points)
+        found[EFFECT] = "low" if total <= 7 else "medium" if total <= 11 else "high"
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal
@@ -12,12 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from shared.contracts.envelope import Event, derive
 from shared.contracts.events import CrisisFlagged, FollowUpRecorded, Form, MilestoneReached, Outcome
+from shared.contracts.ratings import RATED, RATINGS
 from shared.contracts.types import Code, Id, Timestamp
 from shared.mongo.documents import Document
+from shared.policy.model import Policy
 
+from .clients import Client
 from .follow_ups import FollowUp
 
 SOURCE = "/aftercare/survey"
+
+BY_QUESTIONNAIRE = "questionnaire"
+"""Who conducted a follow-up that nobody conducted."""
 
 TOLERANCE = timedelta(minutes=1)
 """How far the clock of a console may be ahead of ours."""
@@ -59,11 +66,16 @@ class RecordSheet(BaseModel):
     flags: tuple[Flag, ...] = ()
     """F57; only of a completed follow-up."""
     bands: dict[Code, Code] = Field(default_factory=dict)
-    """Scale to band, `{"gad-7": "mild"}`; never answers."""
+    """Scale to band, `{"gad-7": "mild"}`; never answers. What a client rates (`communication`, `setting`, `emotion`,
+    `recommendation`, `result-feedback`) is `good`, `fair` or `poor`."""
     dropped_reason: DroppedReason | None = None
     """F43; only of a client who stopped early."""
     notes: Annotated[str, Field(max_length=20_000)] | None = None
     """Free text. It is encrypted and never travels on the bus."""
+    minutes: Annotated[int, Field(ge=0, le=600, strict=True)] | None = None
+    """How long the call took (F22, F25). A length outside the policy's is pointed out, and not refused."""
+    recorded: StrictBool | None = None
+    """Whether a recording of the call exists (F72); refused where the client had not agreed to it by then."""
     conducted_by: Id | None = None
     """The follow-up person, where somebody else types the sheet in; else whoever is signed in."""
     crisis: StrictBool = False
@@ -105,6 +117,8 @@ class Sheet(Document):
     flags: tuple[str, ...] = ()
     bands: dict[str, str] = Field(default_factory=dict)
     dropped_reason: str | None = None
+    minutes: int | None = None
+    recorded: bool | None = None
     notes: Binary | None = None
     remarks: tuple[str, ...] = ()
     """What the answer to whoever recorded it pointed out."""
@@ -120,7 +134,9 @@ class Objection:
     field: str | None = None
 
 
-def objection(sheet: RecordSheet, follow_up: FollowUp, now: datetime) -> Objection | None:
+def objection(
+    sheet: RecordSheet, follow_up: FollowUp, client: Client | None, now: datetime
+) -> Objection | None:
     """The first thing that keeps the sheet from being taken. A crisis is held up by as little as possible (F58)."""
     if follow_up.state in ("cancelled", "superseded"):
         return Objection(
@@ -132,14 +148,30 @@ def objection(sheet: RecordSheet, follow_up: FollowUp, now: datetime) -> Objecti
         return Objection(422, "in-the-future", "conducted_at lies in the future", "conducted_at")
     if sheet.form == "video" and follow_up.case_class != "key-attention":
         return Objection(422, "video-not-allowed", "F23: video is for key attention only", "form")
+    if sheet.form == "questionnaire" and (sheet.recorded or sheet.minutes is not None):
+        field = "recorded" if sheet.recorded else "minutes"
+        return Objection(
+            422, "no-call", "a questionnaire is no call: it has no length and no recording", field
+        )
+    if recorded_without_consent(sheet, client):
+        return Objection(422, "no-recording-consent", NO_CONSENT, "recorded")
     if sheet.outcome != "completed" and (sheet.satisfaction is not None or sheet.flags):
         field = "satisfaction" if sheet.satisfaction is not None else "flags"
         return Objection(422, "not-completed", "only a completed follow-up has this", field)
+    if any(sheet.bands.get(name, RATINGS[0]) not in RATINGS for name in RATED):
+        return Objection(422, "unknown-band", f"what a client rates is {', '.join(RATINGS)}", "bands")
     if sheet.dropped_reason and follow_up.case_class != "dropped":
         return Objection(
             422, "not-dropped", "F43: only a client who stopped early gives a reason", "dropped_reason"
         )
     return None
+
+
+NO_CONSENT = "F72: the client had not agreed to be recorded; the recording has to be destroyed"
+
+
+def recorded_without_consent(sheet: RecordSheet, client: Client | None) -> bool:
+    return bool(sheet.recorded) and not (client and client.recording_allowed(sheet.conducted_at))
 
 
 @dataclass(frozen=True)
@@ -154,6 +186,8 @@ class Conducted:
     flags: tuple[str, ...] = ()
     bands: dict[str, str] | None = None
     dropped_reason: str | None = None
+    minutes: int | None = None
+    recorded: bool | None = None
 
 
 def conducted(sheet: RecordSheet, by: str, now: datetime) -> Conducted:
@@ -168,7 +202,32 @@ def conducted(sheet: RecordSheet, by: str, now: datetime) -> Conducted:
         flags=() if stopped else sheet.flags,
         bands=dict(sheet.bands),
         dropped_reason=sheet.dropped_reason,
+        minutes=sheet.minutes,
+        recorded=sheet.recorded,
     )
+
+
+LENGTHS: Mapping[Form, tuple[str, str]] = {"phone": ("phone-length", "F22"), "video": ("video-length", "F25")}
+"""The policy's bound on the length of a call, and its clause."""
+
+
+def length_remarks(sheet: RecordSheet, policy: Policy) -> tuple[str, ...]:
+    """F22, F25: what to point out about the length of a call that took place as a whole."""
+    if sheet.form not in LENGTHS or sheet.outcome != "completed" or sheet.is_crisis:
+        return ()
+    name, clause = LENGTHS[sheet.form]
+    if sheet.minutes is None:
+        return (f"{clause}: how long the call took was not told",)
+    bound, length = policy.bound(name), timedelta(minutes=sheet.minutes)
+    if bound.at_least and length < bound.at_least:
+        return (f"{clause}: the call was shorter than {_minutes(bound.at_least)} minutes",)
+    if bound.at_most and length > bound.at_most:
+        return (f"{clause}: the call was longer than {_minutes(bound.at_most)} minutes",)
+    return ()
+
+
+def _minutes(span: timedelta) -> int:
+    return int(span / timedelta(minutes=1))
 
 
 def said(follow_up: FollowUp, how: Conducted, now: datetime) -> list[Event]:
@@ -237,5 +296,7 @@ def sheet_of(follow_up: FollowUp, how: Conducted, digest: str, notes: Binary | N
         flags=how.flags,
         bands=how.bands or {},
         dropped_reason=how.dropped_reason,
+        minutes=how.minutes,
+        recorded=how.recorded,
         notes=notes,
     )

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from shared.contracts.envelope import Event
-from shared.contracts.events import ReportPublished
+from shared.contracts.events import ReportPublished, SessionEnd
+from shared.contracts.sampling import drawn, found, item_id
 from shared.web.auth import Role
 from tests.builders import client_erased
 from tests.conftest import Start
@@ -19,6 +20,7 @@ from tests.unit.reporting.events import (
     duty,
     escalation,
     incident,
+    milestone,
     planned,
     recorded,
     report_due,
@@ -165,3 +167,90 @@ async def test_the_page_is_served_with_a_policy_that_lets_nothing_in(system: Sys
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert "2026" in answer.text
+
+
+@pytest.mark.clause("F73", "A22")
+async def test_what_was_drawn_and_found_reaches_the_report(system: System) -> None:
+    subject = item_id("2026-02", "record", "f1")
+    await system.publish(
+        milestone(found("record", "accurate", True), subject),  # before it was drawn
+        milestone(drawn("record"), subject),
+        milestone(drawn("record"), item_id("2026-02", "record", "f2")),
+    )
+    await system.publish(report_due("2026-03", "2026-04-03"))
+
+    report = (await get(system, "/v1/reports/2026-03.json", "manager")).json()["figures"]
+    assert [(one["kind"], one["drawn"], one["checked"]) for one in report["samples"]] == [
+        ("record", 2, 1),
+        ("recording", 0, 0),
+    ]
+    accurate = next(one for one in report["indicators"] if one["name"] == "session-records-accurate")
+    assert (accurate["value"], accurate["counted"]) == (1, 1)
+
+
+def rated_calls() -> list[Event]:
+    """Twelve calls a head, one in each month of 2026; staff-0 is liked least."""
+    return [
+        one
+        for n in range(5)
+        for month in range(1, 13)
+        for one in (
+            planned(f"r{n}-{month}", f"2026-{month:02}-10", time=at("2025-12-20")),
+            recorded(f"r{n}-{month}", f"2026-{month:02}-10", by=f"staff-{n}", satisfaction=n + 1),
+        )
+    ]
+
+
+@pytest.mark.clause("F76")
+async def test_the_report_of_december_ranks_the_whole_year(stack: Start) -> None:
+    async with stack("reporting", start="2027-01-05 10:00") as system:
+        # One of the year's first calls is told with the date of the report: it may share its batch.
+        early, later = rated_calls()[:2], rated_calls()[2:]
+        await system.publish(*later)
+        await system.publish(*early, report_due("2026-12", "2027-01-05"))
+
+        report = (await get(system, "/v1/reports/2026-12.json", "manager")).json()["figures"]["reward"]
+        year = (await get(system, "/v1/years/2026/staff", "manager")).json()
+        live = (await get(system, "/v1/coverage?month=2026-12", "manager")).json()["reward"]
+        assert report == live == year["reward"]
+        assert (report["ranked"], report["staff"]) == (
+            5,
+            [{"staff_id": "staff-4", "mean": 5.0, "ratings": 12}],
+        )
+        assert [one["staff_id"] for one in year["ranking"]] == [f"staff-{n}" for n in (4, 3, 2, 1, 0)]
+        assert (await get(system, "/v1/years/2026/staff", "operations")).status_code == 403
+        assert (await get(system, "/v1/years/26/staff", "manager")).status_code == 422
+
+
+def served(key: str, ended: str) -> Event:
+    return classified(key, session_ends=(SessionEnd(session_no=1, ended_at=at(ended)),))
+
+
+@pytest.mark.clause("F66", "F67")
+async def test_finance_tells_what_was_spent_and_the_report_holds_it_against_what_is_allowed(
+    system: System,
+) -> None:
+    await system.publish(served("c1", "2026-01-01 00:00"), served("c2", "2025-12-31 23:59"))
+    assert (await get(system, "/v1/budgets/2026", "finance")).status_code == 404
+    async with system.client("reporting", "finance", subject="finance-1") as http:
+        first = await http.put("/v1/budgets/2026", json={"spent": {"training": 9_999}})
+        put = await http.put("/v1/budgets/2026", json={"spent": {"training": 6_000, "other": 1}})
+        for spoilt in ({"training": 0.5}, {"training": -1}, {"party": 1}):
+            assert (await http.put("/v1/budgets/2026", json={"spent": spoilt})).status_code == 422
+        assert (await http.put("/v1/budgets/26", json={"spent": {}})).status_code == 422
+    assert (first.status_code, first.json()["total"]) == (200, 9_999)
+    assert (put.json()["served"], put.json()["allowed"], put.json()["met"]) == (1, 3_000, False)
+    assert put.json()["as_meant"] is False
+
+    # A second case of the year is told with the date of the report: it may share its batch.
+    await system.publish(served("c3", "2026-03-10"), report_due("2026-03", "2026-04-03"))
+    report = (await get(system, "/v1/reports/2026-03.json", "manager")).json()["figures"]
+    live = (await get(system, "/v1/budgets/2026", "manager")).json()
+    assert report["budget"] == live
+    assert (live["served"], live["allowed"], live["total"], live["met"]) == (2, 6_000, 6_001, False)
+    indicator = next(one for one in report["indicators"] if one["name"] == "budget-per-client")
+    assert (indicator["value"], indicator["counted"], indicator["met"]) == (30.005, 2, False)
+
+    async with system.client("reporting", "manager") as http:
+        assert (await http.put("/v1/budgets/2026", json={"spent": {}})).status_code == 403
+    assert (await get(system, "/v1/budgets/2026", "operations")).status_code == 403

@@ -79,7 +79,7 @@ async def test_a_client_answers_by_tapping_and_another_is_helped(stack: Start) -
             await browser.open(base + link_of(system, "finishing"))
             await seen(browser, "1-first")
             await browser.press(".button")
-            for number in range(8):
+            for number in range(13):
                 await seen(browser, f"2-question-{number + 1}")
                 if await browser.find("label.option"):
                     # the first option of the risk item and of the needs is the quiet one; elsewhere the fourth will do

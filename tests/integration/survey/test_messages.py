@@ -33,7 +33,7 @@ async def test_an_invitation_goes_out_once_with_its_link(survey: System, gateway
     assert call["template"] == "questionnaire-invitation"
     assert call["params"]["link"].startswith("https://ask.example.com/survey/s/")
     assert "client-1" not in call["params"]["link"]
-    assert call["params"]["minutes"] == "6"
+    assert call["params"]["minutes"] == "8"
     assert (await stored(survey))["state"] == "sent"
 
 

@@ -26,6 +26,11 @@ BEST = {
     "need": "nothing",
     "counsellor": "5",
     "process": "4",
+    "emotion": "3",
+    "communication": "5",
+    "setting": "4",
+    "result-feedback": "2",
+    "recommendation": "4",
     "dropped-reason": "time",
     "comment": "the receptionist was kind",
 }
@@ -103,7 +108,7 @@ async def invited(survey: System, gateway: FakeGateway, **given: Any) -> str:
     return link.removeprefix("https://ask.example.com/survey")
 
 
-@pytest.mark.clause("F9", "F17", "F18", "F19", "F20", "A4", "A9")
+@pytest.mark.clause("F9", "F17", "F18", "F19", "F20", "A4", "A9", "A15", "A20", "A21", "A23", "A26")
 async def test_a_finished_questionnaire_is_recorded_with_scores_only(
     survey: System, gateway: FakeGateway, phone: Phone
 ) -> None:
@@ -118,7 +123,14 @@ async def test_a_finished_questionnaire_is_recorded_with_scores_only(
     assert recorded.data.form == "questionnaire"
     assert recorded.data.satisfaction == 4  # the lower of the two
     assert recorded.data.flags == ("needs-counselling",)
-    assert recorded.data.bands == {"effect": "high"}
+    assert recorded.data.bands == {
+        "effect": "high",
+        "emotion": "fair",
+        "communication": "good",
+        "setting": "good",
+        "result-feedback": "poor",
+        "recommendation": "good",
+    }
     assert [m.data.milestone for m in await survey.events("milestone-reached")] == ["follow-up-conducted"]
     everything = [
         r.value for topic in ("follow-up-recorded", "milestone-reached") for r in await survey.records(topic)
@@ -143,7 +155,7 @@ async def test_a_link_is_spent_by_finishing_and_by_nothing_less(
     assert await survey.db("survey").get_collection("responses").count_documents({}) == 0
 
     page = await phone.answer_all(link, BEST, until="need")
-    assert "5 / 8" in page.text
+    assert "6 / 13" in page.text
     saved = await phone.get(f"{link}/q/plan")
     assert re.search(r'value="4" required checked', saved.text)
     back = await phone.get(link)

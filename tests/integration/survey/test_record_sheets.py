@@ -79,6 +79,7 @@ async def test_another_record_of_the_same_follow_up_is_a_conflict(survey: System
         (sheet(dropped_reason="price"), 422, "not-dropped"),
         (sheet(satisfaction=6), 422, "invalid-field"),
         (sheet(flags=["hates-mornings"]), 422, "invalid-field"),
+        (sheet(bands={"communication": "high"}), 422, "unknown-band"),
         (sheet(name="Li Lei"), 422, "invalid-field"),
         (sheet(bands={"Li Lei": "mild"}), 422, "invalid-field"),
     ],

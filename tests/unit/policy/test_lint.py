@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.contracts.topics import TOPICS, consumed_by
-from shared.policy.lint import SEEN_BY_SCHEDULER, UNHEEDED_SWITCHES, field_type, mistakes
-from shared.policy.model import REGIME, Switches, load
+from shared.policy.lint import SEEN_BY_SCHEDULER, field_type, mistakes
+from shared.policy.model import REGIME, load
 from shared.policy.reading import PolicyError, Problem
 from tests.unit.policy.regime import POLICY
 
@@ -119,15 +119,6 @@ def test_an_unknown_role_in_the_crisis_chain(tmp_path: Path) -> None:
         "crisis.escalation.1.role",
         1 + TEXT[: TEXT.index("name: second, role")].count("\n"),
     )
-
-
-@pytest.mark.parametrize("name", UNHEEDED_SWITCHES)
-def test_a_switch_that_nothing_heeds_cannot_be_set(tmp_path: Path, name: str) -> None:
-    usual = getattr(POLICY.switches, name)
-    (other,) = set(Switches.model_fields[name].annotation.__args__) - {usual}  # type: ignore[union-attr]
-    (problem,) = lint(tmp_path, f"  {name}: {usual}", f"  {name}: {other}")
-    assert problem.field == f"switches.{name}"
-    assert f"leave it at {usual}" in problem.advice
 
 
 def test_a_mistake_in_a_merged_row_is_told_where_the_row_stands(tmp_path: Path) -> None:

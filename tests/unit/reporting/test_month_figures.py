@@ -11,14 +11,15 @@ import pytest
 from services.reporting.domain import counting
 from services.reporting.domain.figures import ClassFigures, Figures
 from services.reporting.domain.months import months_up_to
-from services.reporting.domain.read_models import Case, Duty, Escalation, FollowUp, Incident
+from services.reporting.domain.read_models import FollowUp
 from services.reporting.reactions import ReportingReactions
 from services.reporting.store import Store
 from shared.contracts.envelope import Event
 from shared.contracts.events import Consents, ReportPublished
 from shared.mongo.documents import View
 from shared.policy.counting import month_of
-from tests.unit.policy.regime import POLICIES, POLICY
+from shared.policy.model import Policy
+from tests.unit.policy.regime import POLICIES, POLICY, switched
 from tests.unit.reporting.events import (
     SHANGHAI,
     at,
@@ -44,12 +45,11 @@ def fold(events: Iterable[Event], now: datetime = APRIL_3) -> View:
     return view
 
 
-def figures_of(*events: Event, month: str = "2026-03", as_of: datetime = APRIL_3) -> Figures:
+def figures_of(
+    *events: Event, month: str = "2026-03", as_of: datetime = APRIL_3, policy: Policy = POLICY
+) -> Figures:
     view = fold(events)
-    facts = counting.Facts(
-        view.all(FollowUp), view.all(Duty), view.all(Escalation), view.all(Incident), view.all(Case)
-    )
-    return counting.figures(month, facts, POLICY, as_of)
+    return counting.figures(month, counting.Facts.of(view), policy, as_of)
 
 
 def closed(figures: Figures) -> ClassFigures:
@@ -107,6 +107,49 @@ def test_each_outcome_is_counted_by_itself_and_both_rates_are_told() -> None:
     assert (told.planned, told.due) == (6, 6)
     assert told.rate.value == pytest.approx(2 / 6)
     assert told.rate_less_refusals.value == pytest.approx(2 / 5)  # collision 2
+
+
+@pytest.mark.clause("F10", "F37", "F39", "F41")
+@pytest.mark.parametrize(
+    ("coverage_of", "value", "met"), [("due", 9 / 11, False), ("due-less-refusals", 0.9, True)]
+)
+@pytest.mark.parametrize(
+    ("rule", "target", "row"),
+    [("closed-15d", "coverage-closed", 0), ("counselling-every-3", "coverage-in-counselling", 1),
+     ("key-1m", "coverage-key-attention", 2)],
+)  # fmt: skip
+def test_which_rate_is_held_against_the_target_is_a_switch(
+    coverage_of: str, value: float, met: bool, rule: str, target: str, row: int
+) -> None:
+    """Collision 2: of eleven, nine are completed, one is missed and one refused. Both rates are told either way."""
+    outcomes = ["completed"] * 9 + ["refused"]
+    events = [planned(f"f{n}", "2026-03-10", rule=rule) for n in range(11)]
+    events += [recorded(f"f{n}", "2026-03-10", outcome) for n, outcome in enumerate(outcomes)]
+    told = figures_of(*events, policy=switched(coverage_of=coverage_of))
+    of_class = told.classes[row]
+    assert (of_class.rate.value, of_class.rate_less_refusals.value) == (pytest.approx(9 / 11), 0.9)
+    assert of_class.held_by == coverage_of
+    assert of_class.held.value == pytest.approx(value)
+    assert of_class.met is (met if target == "coverage-closed" else False)  # F39 and F41 want all of them
+    indicator = next(one for one in told.indicators if one.name == target)
+    assert (indicator.value, indicator.met) == (pytest.approx(value), of_class.met)
+    assert told.trend[-1].rates[of_class.group] == pytest.approx(value)
+    flat = counting.flat(told)
+    assert (flat[f"{of_class.group}-coverage"], flat[f"{of_class.group}-coverage-less-refusals"]) == (
+        pytest.approx(9 / 11),
+        0.9,
+    )
+
+
+@pytest.mark.parametrize(("coverage_of", "met"), [("due", False), ("due-less-refusals", True)])
+@pytest.mark.clause("F39", "F41")
+def test_whom_only_refusals_keep_from_full_coverage(coverage_of: str, met: bool) -> None:
+    rules = ("counselling-every-3", "key-1m")
+    events = [planned(f"{rule}-{n}", "2026-03-10", rule=rule) for rule in rules for n in range(2)]
+    events += [recorded(f"{rule}-{n}", "2026-03-10", outcome) for rule in rules for n, outcome in
+               enumerate(("completed", "refused"))]  # fmt: skip
+    told = figures_of(*events, policy=switched(coverage_of=coverage_of))
+    assert [one.met for one in told.classes[1:3]] == [met, met]
 
 
 def test_what_is_superseded_is_not_due() -> None:
@@ -380,6 +423,39 @@ def test_scales_are_asked_of_those_who_agreed_to_them() -> None:
     )
     used = next(one for one in told.indicators if one.name == "scales-used")
     assert (used.value, used.counted) == (1, 1)
+
+
+@pytest.mark.clause("A25")
+def test_our_own_bands_are_no_standard_scale() -> None:
+    told = figures_of(
+        classified("case-f1", consents=Consents(scales=True)),
+        planned("f1", "2026-03-10"),
+        recorded("f1", "2026-03-10", bands={"effect": "high", "communication": "good"}),
+    )
+    used = next(one for one in told.indicators if one.name == "scales-used")
+    assert (used.value, used.counted) == (0, 1)
+
+
+@pytest.mark.clause("A15", "A20", "A21", "A23", "A26")
+@pytest.mark.parametrize(
+    ("rated", "target", "clause"),
+    [
+        ("recommendation", "recommendation-satisfaction", "A15"),
+        ("setting", "setting-rated-good", "A20"),
+        ("communication", "communication-effective", "A21"),
+        ("emotion", "emotion-management", "A23"),
+        ("result-feedback", "result-feedback-satisfaction", "A26"),
+    ],
+)
+def test_what_clients_rate_is_counted_of_those_who_rated_it(rated: str, target: str, clause: str) -> None:
+    bands = ("good", "good", "fair", "poor", None)
+    events = [planned(f"f{n}", "2026-03-10") for n in range(len(bands))]
+    events += [
+        recorded(f"f{n}", "2026-03-10", bands={rated: band} if band else {}) for n, band in enumerate(bands)
+    ]
+    events += [planned("april", "2026-04-01"), recorded("april", "2026-04-01", bands={rated: "good"})]
+    told = next(one for one in figures_of(*events).indicators if one.name == target)
+    assert (told.clause, told.value, told.counted, told.met) == (clause, 0.5, 4, False)
 
 
 def test_every_target_of_the_policy_is_reported_with_its_clause_and_no_data_is_said() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.reporting.domain.figures import Figures
 from services.reporting.report import _amount, render
 from shared.contracts.envelope import Event
-from tests.unit.policy.regime import POLICY
+from tests.unit.policy.regime import POLICY, switched
 from tests.unit.reporting.events import at, duty, escalation, incident, planned, recorded
 from tests.unit.reporting.test_fact_order import ALL, one_revision_once
 from tests.unit.reporting.test_month_figures import APRIL_3, figures_of
@@ -97,6 +97,33 @@ def test_figures_stand_with_clause_target_and_verdict() -> None:
     assert "F75" in text
     for target in POLICY.targets:
         assert f" {target.clause} " in text
+
+
+@pytest.mark.clause("F37")
+@pytest.mark.parametrize(
+    ("coverage_of", "card", "note"),
+    [
+        ("due", "结案 Closed 50 % 1 / 2 1 of 2 F37", "与目标比较的是覆盖率。"),
+        ("due-less-refusals", "结案 Closed 100 % 1 / 1 1 of 1 F37", "与目标比较的是扣除拒绝者后的覆盖率。"),
+    ],
+)
+def test_the_page_says_which_rate_is_held_against_the_target(coverage_of: str, card: str, note: str) -> None:
+    policy = switched(coverage_of=coverage_of)
+    events = [planned(f"f{n}", "2026-03-10") for n in range(2)]
+    events += [recorded("f0", "2026-03-10"), recorded("f1", "2026-03-10", "refused")]
+    html = render(figures_of(*events, policy=policy), None, policy)
+    text = Page(html).text.replace("\u202f", " ")
+    assert card in text
+    assert note in text
+    held = {"due": "50", "due-less-refusals": "100"}[coverage_of]
+    assert [one for one in ("50", "100") if f"<td><strong>{one}\u202f%</strong></td>" in _coverage(html)] == [
+        held
+    ]
+
+
+def _coverage(html: str) -> str:
+    """The first row of the table of coverage."""
+    return html[html.index('<table class="dense">') :].split("</tr>")[1]
 
 
 def test_a_month_without_anything_says_so_and_shows_no_zero_or_full_share() -> None:

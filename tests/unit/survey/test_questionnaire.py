@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.survey.domain import questionnaire
 from services.survey.domain.questionnaire import InvalidAnswer
+from shared.contracts.ratings import RATED
 from shared.policy.model import load
 from shared.web.texts import LANGUAGES, text
 
@@ -156,3 +157,28 @@ def test_effect_is_one_band(points: str, band: str) -> None:
 
 def test_without_all_three_items_there_is_no_band() -> None:
     assert questionnaire.result({"state": "5"}).bands == {}
+
+
+@pytest.mark.clause("A15", "A20", "A21", "A23", "A26")
+def test_what_is_rated_goes_out_as_one_of_three_bands() -> None:
+    assert {key: QUESTIONS[key].clause for key in RATED} == {
+        "recommendation": "A15", "setting": "A20", "communication": "A21", "emotion": "A23", "result-feedback": "A26",
+    }  # fmt: skip
+    for key in RATED:
+        bands = [questionnaire.result({key: points}).bands for points in QUESTIONS[key].options]
+        assert bands == [{key: band} for band in ("poor", "poor", "fair", "good", "good")]
+
+
+@pytest.mark.clause("A15", "A20", "A21", "A23", "A26")
+def test_who_is_asked_to_rate_what() -> None:
+    rated = {
+        name: [question.id for question in FORMS.asked(name, "") if question.id in RATED]
+        for name in FORMS.templates
+    }
+    assert rated == {
+        "closed": ["emotion", "communication", "setting", "result-feedback", "recommendation"],
+        "in-counselling": ["emotion", "communication", "setting"],
+        "key-attention": ["emotion", "communication"],
+        "dropped": ["communication", "setting"],
+        "crisis-aftercare": [],
+    }
