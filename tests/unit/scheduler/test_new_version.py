@@ -268,11 +268,11 @@ def story() -> list[Event]:
 
 
 def ends(fold: Fold) -> tuple[Any, ...]:
-    """How all stands, but for what hangs on when a follow-up was told to be due."""
+    """How all stands, but for what hangs on what was planned or told to be due before all was known."""
     follow_ups = {
         (one.id, one.rule, one.scheduled_for, one.complete_by, one.state)
         for one in fold.scheduler.all(FollowUp)
-        if one.state != "cancelled"
+        if one.state not in ("cancelled", "superseded")
     }
     duties = {
         (one.id, one.rule, one.due_at, one.opened_at, one.state)
@@ -283,13 +283,14 @@ def ends(fold: Fold) -> tuple[Any, ...]:
 
 
 def test_each_by_the_version_that_it_belongs_to() -> None:
-    follow_ups, duties = ends(folded(story(), regime=TOGETHER).until(at("2026-08-01")))
+    fold = folded(story(), regime=TOGETHER).until(at("2026-08-01"))
+    follow_ups, duties = ends(fold)
     assert {(rule, when) for _, rule, when, _, _ in follow_ups} == {
-        ("counselling-every-3", at("2026-06-22")),
-        ("counselling-every-3", at("2026-07-02")),  # overtaken in June
         ("closed-15d", at("2026-07-20")),
         ("closed-3m", at("2026-09-30")),
     }
+    overtaken = {one.scheduled_for for one in fold.scheduler.all(FollowUp) if one.state == "superseded"}
+    assert overtaken == {at("2026-06-22"), at("2026-07-02")}  # in June, when their rule was still there
     ended = {rule: (due, state) for _, rule, due, _, state in duties}
     assert ended["assessment-2wd"] == (at("2026-06-09 23:59:59"), "cancelled")
     assert ended["evaluation-1wd"] == (at("2026-07-07 23:59:59"), "fulfilled")
