@@ -28,6 +28,7 @@ from shared.contracts.topics import SERVICES
 from shared.contracts.types import COMPANY_ZONE
 from shared.messaging.bus import Outgoing, Publisher
 from shared.messaging.progress import Progress
+from shared.mongo.access_log import AccessLog
 from shared.mongo.client import Database, connect, database
 from shared.mongo.encryption import Sealed, Vault, master_key
 from shared.settings import Settings
@@ -174,16 +175,8 @@ async def opened(settings: Settings, db: Database, letter: Letter, what: str) ->
         vault = Vault(db, master_key(key))
     except ValueError as error:
         raise Mistake(f"the payload cannot be opened: {error}") from None
-    await db.get_collection("access_log").insert_one(
-        {
-            "who": getpass.getuser(),
-            "role": "engineer",
-            "what": what,
-            "client_id": None,
-            "letter_id": letter.id,
-            "at": to_millisecond(datetime.now(UTC)),
-        }
-    )
+    at = to_millisecond(datetime.now(UTC))
+    await AccessLog(db).record(getpass.getuser(), "engineer", what, at, letter_id=letter.id)
     try:
         payload = json.loads(await vault.open(letter.stored["payload"]))
     except Sealed as error:

@@ -23,6 +23,7 @@ from services.intake.store import Store, Those
 from shared.clock import Clock
 from shared.contracts.events import CaseClass
 from shared.contracts.types import Id, write_time
+from shared.mongo.access_log import AccessLog
 from shared.mongo.encryption import Sealed, Vault
 from shared.policy.model import Policy
 from shared.policy.versions import Policies
@@ -63,7 +64,13 @@ class ReadFile(CaseFile):
 
 
 def routes(
-    store: Store, vault: Vault, ingress: Ingress, forms: Forms, clock: Clock, policies: Policies
+    store: Store,
+    vault: Vault,
+    access_log: AccessLog,
+    ingress: Ingress,
+    forms: Forms,
+    clock: Clock,
+    policies: Policies,
 ) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1")
@@ -107,7 +114,9 @@ def routes(
         stored = await store.file(case_id)
         if stored is None:
             raise Problem(404, "no-file", "this case has no file yet")
-        await store.record_access(who.subject, "case-file", stored["client_id"], clock.now(), case_id=case_id)
+        await access_log.record(
+            who.subject, who.role, "case-file", clock.now(), client_id=stored["client_id"], case_id=case_id
+        )
         try:
             written = CaseFile.model_validate_json(await vault.open(stored["sealed"]))
         except Sealed:

@@ -14,6 +14,7 @@ from shared.clock import Clock
 from shared.contracts.envelope import Refused
 from shared.contracts.types import staff_id
 from shared.messaging.bus import Outgoing
+from shared.mongo.access_log import AccessLog
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes
 from shared.mongo.encryption import Sealed, Vault
@@ -36,10 +37,17 @@ class Forms:
     """What is done with forms. Who may do it is checked here: each form of the policy says so."""
 
     def __init__(
-        self, store: Store, vault: Vault, journal: Journal, clock: Clock, policies: Policies
+        self,
+        store: Store,
+        vault: Vault,
+        access_log: AccessLog,
+        journal: Journal,
+        clock: Clock,
+        policies: Policies,
     ) -> None:
         self._store = store
         self._vault = vault
+        self._access_log = access_log
         self._journal = journal
         self._clock = clock
         self._policies = policies
@@ -147,9 +155,9 @@ class Forms:
         sheet = await self._store.form(forms.sheet_id(form.name, kind, about))
         if sheet is None:
             raise Problem(404, "no-form", "this form has not been written yet")
-        at = self._clock.now()
-        what = f"form-{form.name}"
-        await self._store.record_access(who.subject, what, sheet.client_id, at, **{f"{kind}_id": about})
+        what, at = f"form-{form.name}", self._clock.now()
+        named = {"client_id": sheet.client_id, f"{kind}_id": about}
+        await self._access_log.record(who.subject, who.role, what, at, **named)
         return Opened(sheet, await self._open(sheet))
 
     async def in_file(self, case_id: str) -> dict[str, forms.Value]:

@@ -42,9 +42,9 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
     )
     crisis = crisis_client("intake", settings, settings.crisis_url, settings.crisis_token)
     ingress = Ingress(settings, runtime.journal, store, clock, progress, crisis, policies)
-    forms = Forms(store, runtime.vault, runtime.journal, clock, policies)
+    forms = Forms(store, runtime.vault, runtime.access_log, runtime.journal, clock, policies)
     app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
-    app.include_router(routes(store, runtime.vault, ingress, forms, clock, policies))
+    app.include_router(routes(store, runtime.vault, runtime.access_log, ingress, forms, clock, policies))
     app.include_router(forms_api.routes(forms, policies))
     return app
 

@@ -1,6 +1,5 @@
-"""The collections of intake: `cases`, `clients`, `agreements`, `erasures`, `files`, `forms`, `access_log`, `snapshots`,
-`snapshot_lines`.
-"""
+"""The collections of intake: `cases`, `clients`, `agreements`, `erasures`, `files`, `forms`, `snapshots` and their
+`snapshot_lines`."""
 
 from __future__ import annotations
 
@@ -54,7 +53,6 @@ class Store:
         self.agreements = db.get_collection(Agreements.collection)
         self.files = db.get_collection("files")
         self.forms = db.get_collection(Sheet.collection)
-        self.access_log = db.get_collection("access_log")
         self.snapshots = db.get_collection(Snapshot.collection)
         self.lines = db.get_collection(Line.collection)
 
@@ -63,7 +61,6 @@ class Store:
         await self.cases.create_index([("known_at", 1), ("_id", 1)])
         await self.forms.create_index("client_id")
         await self.forms.create_index([("kind", 1), ("about", 1)])
-        await self.access_log.create_index([("at", 1)])
         await self.lines.create_index([("month", 1), ("case_id", 1)])
         await self.lines.create_index("client_id")
 
@@ -183,17 +180,6 @@ class Store:
 
     async def file(self, case_id: str) -> dict[str, Any] | None:
         return await self.files.find_one({"_id": case_id})
-
-    async def record_access(
-        self, who: str, what: str, client_id: str | None, at: datetime, **about: str
-    ) -> None:
-        """Every read of what was written about a client is recorded before it is shown (F6, F9).
-
-        `about` is the case or the booking: `case_id="case-1"`.
-        """
-        await self.access_log.insert_one(
-            {"who": who, "what": what, **about, "client_id": client_id, "at": at}
-        )
 
 
 def _agreements_of(event: Event) -> str | None:

@@ -1,10 +1,7 @@
-"""HTTP for staff: the worklist, record sheets, attempts, preparation, the access log."""
+"""HTTP for staff: the worklist, record sheets, attempts, preparation."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -19,12 +16,13 @@ from services.survey.domain.messages import Notice
 from services.survey.domain.records import RecordSheet, Sheet
 from services.survey.domain.staff import staff_id
 from services.survey.store import Store
-from shared.clock import Clock, to_millisecond
+from shared.clock import Clock
 from shared.contracts.events import CaseClass, Form, Outcome
 from shared.contracts.types import Id, Timestamp
 from shared.mongo.encryption import Sealed
 from shared.policy.versions import Policies
 from shared.web.auth import Principal, allowed
+from shared.web.cursors import read_cursor, write_cursor
 from shared.web.problems import Problem
 
 NOTICES_KEPT = timedelta(days=14)
@@ -131,22 +129,6 @@ class Worklist(BaseModel):
     """Give it as `after` for the next page; absent on the last."""
 
 
-class Access(BaseModel):
-    """One reading of what is sealed."""
-
-    who: str
-    role: str
-    what: str
-    follow_up_id: str
-    client_id: str
-    at: Timestamp
-
-
-class AccessLog(BaseModel):
-    items: list[Access]
-    next: str | None
-
-
 def routes(store: Store, conducting: Conducting, clock: Clock, policies: Policies) -> APIRouter:
     """The routes under `/v1`."""
     router = APIRouter(prefix="/v1", tags=["follow-ups"])
@@ -201,13 +183,6 @@ def routes(store: Store, conducting: Conducting, clock: Clock, policies: Policie
     async def video_booking(follow_up_id: Id, booking: VideoBooking, _: Operations) -> WorkItem:
         return await shown(await conducting.video_booked(follow_up_id, booking.starts_at))
 
-    @router.get("/access-log", summary="Who read what, newest first (F6)")
-    async def access_log(_: Compliance, after: str | None = None, limit: PageSize = 50) -> AccessLog:
-        found = await store.accesses(read_cursor(after), limit + 1)
-        page = found[:limit]
-        more = write_cursor(page[-1]["at"], page[-1]["_id"]) if len(found) > limit else None
-        return AccessLog(items=[Access(**one) for one in page], next=more)
-
     async def shown(follow_up: FollowUp) -> WorkItem:
         client = await store.one(Client, follow_up.client_id)
         case = await store.one(Case, follow_up.case_id) if follow_up.case_id else None
@@ -249,24 +224,3 @@ def opened_record(opened: Opened) -> OpenedRecord:
 
 def _recorded(sheet: Sheet) -> dict[str, Any]:
     return sheet.model_dump(include=set(Recorded.model_fields)) | {"follow_up_id": sheet.id}
-
-
-def write_cursor(at: datetime, key: str) -> str:
-    """Where the next page begins, opaque to whoever asks for it."""
-    return base64.urlsafe_b64encode(json.dumps([at.isoformat(), key]).encode()).decode()
-
-
-def read_cursor(cursor: str | None) -> tuple[datetime, str] | None:
-    """Raises Problem for one that we did not give."""
-    if cursor is None:
-        return None
-    try:
-        at, key = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        instant = datetime.fromisoformat(at)
-        if instant.tzinfo is None or not isinstance(key, str):
-            raise ValueError
-        return to_millisecond(instant), key
-    except (ValueError, TypeError, binascii.Error):
-        raise Problem(
-            422, "invalid-cursor", "use the `next` of the page before", field="query.after"
-        ) from None

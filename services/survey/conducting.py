@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bson import ObjectId
-
 from services.survey.answering import Answers
 from services.survey.domain import follow_ups, records, staff
 from services.survey.domain.clients import Client
@@ -21,6 +19,7 @@ from services.survey.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import Event, derive
 from shared.contracts.events import MilestoneReached
+from shared.mongo.access_log import AccessLog
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes
 from shared.mongo.encryption import Vault
@@ -49,9 +48,16 @@ class Conducting:
     """The commands of staff."""
 
     def __init__(
-        self, store: Store, committing: Committing, vault: Vault, clock: Clock, policies: Policies
+        self,
+        store: Store,
+        committing: Committing,
+        vault: Vault,
+        access_log: AccessLog,
+        clock: Clock,
+        policies: Policies,
     ) -> None:
         self._store = store
+        self._access_log = access_log
         self._committing = committing
         self._vault = vault
         self._answers = Answers(vault)
@@ -235,16 +241,8 @@ class Conducting:
         sheet = await self._store.one(Sheet, follow_up_id)
         if sheet is None:
             return None
-        await self._store.log_access(
-            {
-                "_id": str(ObjectId()),
-                "who": subject,
-                "role": role,
-                "what": what,
-                "follow_up_id": follow_up_id,
-                "client_id": sheet.client_id,
-                "at": self._clock.now(),
-            }
+        await self._access_log.record(
+            subject, role, what, self._clock.now(), follow_up_id=follow_up_id, client_id=sheet.client_id
         )
         notes = await self._vault.open(sheet.notes) if sheet.notes else None
         answers = await self._answers.open(await self._store.one(Response, follow_up_id))

@@ -60,7 +60,7 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
     crisis = crisis_client("survey", settings, settings.crisis_url, settings.crisis_token)
     line = CrisisLine(crisis, settings.crisis_patience_seconds, progress)
     committing = Committing(runtime.journal, line, sender.wake.set)
-    conducting = Conducting(store, committing, runtime.vault, clock, policies)
+    conducting = Conducting(store, committing, runtime.vault, runtime.access_log, clock, policies)
     sampling = Sampling(store, committing, conducting, clock)
     answering = Answering(store, committing, Answers(runtime.vault), clock, forms)
     app = create_app(runtime, "Aftercare survey")

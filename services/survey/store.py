@@ -80,7 +80,6 @@ class Store:
             await self._db.get_collection(kind.collection).create_index("client_id")
         await self._db.get_collection(Sheet.collection).create_index("recorded_at")
         await self._db.get_collection(Item.collection).create_index([("sample", 1), ("_id", 1)])
-        await self._db.get_collection("access_log").create_index([("at", -1), ("_id", -1)])
 
     # --- reading for decisions --------------------------------------------------------------------------------
 
@@ -248,17 +247,6 @@ class Store:
         """Everything in a sample, in the order of the lots."""
         found = self._db.get_collection(Item.collection).find({"sample": sample}).sort("_id", 1)
         return [Item.model_validate(stored) async for stored in found]
-
-    async def accesses(self, before: tuple[datetime, str] | None, limit: int) -> list[dict[str, Any]]:
-        """The access log, newest first."""
-        where: dict[str, Any] = {}
-        if before:
-            where["$or"] = [{"at": {"$lt": before[0]}}, {"at": before[0], "_id": {"$lt": before[1]}}]
-        found = self._db.get_collection("access_log").find(where).sort([("at", -1), ("_id", -1)]).limit(limit)
-        return [stored async for stored in found]
-
-    async def log_access(self, entry: dict[str, Any]) -> None:
-        await self._db.get_collection("access_log").insert_one(entry)
 
     # --- the messages' outbox ---------------------------------------------------------------------------------
 

@@ -38,6 +38,11 @@ class Principal:
     subject: str
     roles: frozenset[str]
 
+    @property
+    def role(self) -> str:
+        """All its roles, as a log of who read something tells them."""
+        return ", ".join(sorted(self.roles))
+
 
 def issue_token(
     secret: str, subject: str, roles: list[str], valid: timedelta, now: datetime | None = None

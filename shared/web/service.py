@@ -30,12 +30,13 @@ from shared.messaging.bus import Publisher, build_broker, subscribe
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.loop import AfterBatch, ReactionLoop, Reactions
 from shared.messaging.progress import Progress
+from shared.mongo.access_log import AccessLog
 from shared.mongo.client import connect, database
 from shared.mongo.encryption import Vault, master_key
 from shared.mongo.journal import Journal, run_relay
 from shared.mongo.time import follow_server_time, set_clock
 from shared.settings import Settings
-from shared.web import problems
+from shared.web import access_log, problems
 from shared.web.auth import Authenticator
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class Runtime:
         key = settings.master_key.get_secret_value() if settings.master_key else None
         self.vault = Vault(self.db, master_key(key))
         self.dead_letters = DeadLetters(service, self.vault)
+        self.access_log = AccessLog(self.db)
         self.broker = build_broker(settings)
         self.loop: ReactionLoop | None = None
         self.connected = asyncio.Event()
@@ -68,6 +70,7 @@ class Runtime:
         self.preparations: list[Callable[[], Awaitable[None]]] = [
             self.journal.ensure_indexes,
             self.vault.ensure_indexes,
+            self.access_log.ensure_indexes,
         ]
         """Run once, as soon as the database answers: indexes, first documents."""
         self._ending = {f"{service} bring-up"}
@@ -255,7 +258,8 @@ async def _all_reachable(runtime: Runtime) -> dict[str, bool]:
 
 
 def create_app(runtime: Runtime, title: str, *, required: Readiness = _all_reachable) -> FastAPI:
-    """An application with health, metrics, documentation and problem documents; `required` decides readiness."""
+    """An application with health, metrics, documentation, problem documents and the access log. `required` decides
+    readiness."""
     app = FastAPI(
         title=title,
         version="1",
@@ -267,6 +271,7 @@ def create_app(runtime: Runtime, title: str, *, required: Readiness = _all_reach
     app.state.authenticator = Authenticator(runtime.settings)
     app.add_middleware(problems.BodyLimit)
     problems.install(app)
+    app.include_router(access_log.routes(runtime.access_log))
     FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz,metrics")
 
     @app.get("/healthz", tags=["operation"], summary="Alive: the loops move")

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from bson import Binary
 
+from shared.contracts.types import write_time
+from shared.mongo.access_log import AccessLog
 from shared.mongo.encryption import Sealed
 from tests.builders import case_opened, client_erased, consent_changed, session_completed
 from tests.conftest import Start
@@ -51,15 +53,30 @@ async def test_a_file_is_sealed_and_each_read_is_recorded(stack: Start) -> None:
         async with system.client("intake", "operations", subject="staff-7") as client:
             answer = await client.get("/v1/cases/case-1/file")
             missing = await client.get("/v1/cases/case-2/file")
-        log = [entry async for entry in system.db("intake").get_collection("access_log").find()]
+            hidden = await client.get("/v1/access-log")
+        await AccessLog(system.db("intake")).record(  # as `aftercare dead-letters show` does
+            "engineer", "engineer", "dead-letter", system.clock.now(), letter_id="letter-1"
+        )
+        async with system.client("intake", "compliance") as client:
+            lines = (await client.get("/v1/access-log")).json()["items"]
+        log = [{name: value for name, value in line.items() if value is not None} for line in lines]
         held = await everything(system)
 
     assert answer.json() == FILE
     assert missing.status_code == 404
-    assert [(entry["who"], entry["what"], entry["case_id"], entry["client_id"]) for entry in log] == [
-        ("staff-7", "case-file", "case-1", "client-1")
+    assert hidden.status_code == 403
+    at = write_time(system.clock.now())
+    assert log == [
+        {"who": "engineer", "role": "engineer", "what": "dead-letter", "letter_id": "letter-1", "at": at},
+        {
+            "who": "staff-7",
+            "role": "operations",
+            "what": "case-file",
+            "client_id": "client-1",
+            "case_id": "case-1",
+            "at": at,
+        },
     ]
-    assert log[0]["at"] == system.clock.now()
     for text in FILE.values():
         assert text not in held
 
