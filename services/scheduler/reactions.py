@@ -101,10 +101,9 @@ class SchedulerReactions:
         return view
 
     def _subjects(self, what: Happening) -> set[str]:
-        found = {said.subject for said in duties.said_by(what, self._regime)}
-        found |= {subject for _, subject in reminders.opened_by(what, self._regime.at(what.at))}
-        follow_up = getattr(what.data, "follow_up_id", None)
-        return found | ({follow_up} if follow_up else set())
+        rules = self._regime.at(what.at).subjects.get(what.topic, ())
+        named = {rule.subject_of(what.topic, what.data) for rule in rules}
+        return {subject for subject in (*named, getattr(what.data, "follow_up_id", None)) if subject}
 
     def _waiting(self, known: CaseEvents | None, service: str) -> set[str]:
         """The subjects of what waited for the service that a case now turns out to be of."""

@@ -20,6 +20,7 @@ from shared.contracts.types import write_time
 from shared.policy.model import (
     CalendarRule,
     DutyRule,
+    EventRule,
     FollowUpRule,
     Policy,
     ReminderRule,
@@ -134,6 +135,16 @@ class Regime:
     def reminders(self) -> Mapping[str, Sequence[ReminderRule]]:
         """Topic to the reminder rules that an event on it may start or cancel."""
         return _by_topic((rule, (rule.opened_by, *rule.cancelled_by)) for rule in self.policy.reminders)
+
+    @cached_property
+    def subjects(self) -> Mapping[str, Sequence[EventRule]]:
+        """Topic to rules that an event on it may say something to, one for each way to name their subject."""
+        duties = _by_topic((rule, triggers(rule)) for rule in self.duty_rules_ever.values())
+        rules: dict[str, dict[str, EventRule]] = defaultdict(dict)
+        for by_topic in (duties, self.reminders):
+            for topic, those in by_topic.items():
+                rules[topic] |= {rule.subject: rule for rule in those}
+        return {topic: tuple(by_subject.values()) for topic, by_subject in rules.items()}
 
 
 def triggers(rule: DutyRule) -> Iterable[Trigger]:
