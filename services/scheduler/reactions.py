@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,10 +110,12 @@ class SchedulerReactions:
 
 
 def cases_of(what: Happening) -> set[str]:
-    """The case that a happening is about. A milestone may name it as its subject alone."""
+    """The case that a happening is about. A milestone may name it as its subject alone, or with a session's number."""
     case_id = getattr(what.data, "case_id", None)
     found = {case_id} if case_id else set()
-    return found | ({what.data.subject} if isinstance(what.data, MilestoneReached) else set())
+    if isinstance(what.data, MilestoneReached):
+        found |= {what.data.subject, what.data.subject.rsplit(":", 1)[0]}
+    return found
 
 
 def forgotten(case_id: str) -> str:
@@ -124,6 +127,13 @@ def happened_before(known: CaseEvents) -> Iterator[Happening]:
     """What was kept of a case, as it was told."""
     for told in known.told:
         yield Happening(told.topic, TOPICS[told.topic].model.from_json(told.body), told.at)
+
+
+def _case_in(rule: DutyRule, subject: str) -> str | None:
+    """The case that a rule's subject names, alone or with a session's number."""
+    if rule.subject.split(":")[0] != "case_id":
+        return None
+    return subject.rsplit(":", 1)[0] if ":" in rule.subject else subject
 
 
 def _later_said(held: Reminder, what: Happening) -> bool:
@@ -205,10 +215,19 @@ class Decision:
                 self._settle(rule, duty.subject, stands=False)
             elif rule and not rule.service and duties.is_for(rule, known) and not duty.stands:
                 self._settle(rule, duty.subject, stands=True)
+        waited: defaultdict[tuple[str, str], list[Happening]] = defaultdict(list)
         for what in happened_before(known):
             for rule, subject in duties.touched_by(what, self.regime):
                 if rule.service and duties.is_for(rule, known):
-                    self._hear(rule, subject, what, known)
+                    waited[rule.name, subject].append(what)
+        for (name, subject), heard in waited.items():
+            self._heard(self.regime.duty_rules[name], subject, heard)
+
+    def _heard(self, rule: DutyRule, subject: str, heard: Sequence[Happening]) -> None:
+        """All that had waited about a subject, at once: what stood in between is told to nobody."""
+        told = [fact for what in heard for fact in duties.facts(rule, what, self.regime)]
+        if self._duties(rule, subject) or any(fact.kind == "opened" for fact in told):
+            self._settle(rule, subject, told, heard[0].data, stands=True)
 
     def _plan_case(self, data: CaseClassified, cause: str) -> None:
         client = self._client(data.client_id)
@@ -290,13 +309,15 @@ class Decision:
             self._removals += mine
             for kind in (KnownCase, CaseEvents):
                 self._removals += self.view.having(kind, "client_id", client_id)
-        for case_id in sorted(cases):
-            self._case_gone(case_id, client_id, why)
+        # A milestone may name a follow-up alone, as it may a case.
+        for key in sorted({*cases, *(item.id for item in mine if isinstance(item, FollowUp))}):
+            self._case_gone(key, client_id, why)
 
     def _case_gone(self, case_id: str, client_id: str, why: str) -> None:
         """The case of a client who is gone: what a milestone opened ends, which names the case alone, and nothing
         opens again."""
-        if self._of_gone_case_id(case_id):
+        known = self._case_events(forgotten(case_id)) or self._case_events(case_id)
+        if known and known.gone and (why != "erased" or known.id != case_id):
             return
         theirs = [duty for duty in self.view.having(Duty, "case_id", case_id) if duty.client_id is None]
         for name, subject in sorted({(duty.rule, duty.subject) for duty in theirs}):
@@ -598,13 +619,16 @@ class Decision:
         """Bring the duties of a rule about one subject to what the facts make of them, and tell what is new."""
         held = self._duties(rule, subject)
         keeper = duties.keeper_of(rule, subject, held)
-        about = subject if rule.subject == "case_id" else getattr(data, "case_id", None)
+        follow_up = self.view.get(FollowUp, subject)  # a milestone may name it alone
+        about = getattr(data, "case_id", None) or _case_in(rule, subject)
         keeper = keeper.model_copy(
             update={
                 "facts": duties.together(keeper.facts, told),
                 "stands": keeper.stands if stands is None else stands,
-                "case_id": keeper.case_id or about,
-                "client_id": keeper.client_id or getattr(data, "client_id", None),
+                "case_id": keeper.case_id or about or (follow_up and follow_up.case_id),
+                "client_id": keeper.client_id
+                or getattr(data, "client_id", None)
+                or (follow_up and follow_up.client_id),
             }
         )
         for settled in duties.settle(rule, subject, keeper, held, self.regime, self.now):
