@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -119,10 +120,12 @@ class SchedulerReactions:
 
 
 def cases_of(what: Happening) -> set[str]:
-    """The case that a happening is about. A milestone may name it as its subject alone."""
+    """The case that a happening is about. A milestone may name it as its subject alone, or with a session's number."""
     case_id = getattr(what.data, "case_id", None)
     found = {case_id} if case_id else set()
-    return found | ({what.data.subject} if isinstance(what.data, MilestoneReached) else set())
+    if isinstance(what.data, MilestoneReached):
+        found |= {what.data.subject, what.data.subject.rsplit(":", 1)[0]}
+    return found
 
 
 def forgotten(case_id: str) -> str:
@@ -137,6 +140,13 @@ def happened_before(known: CaseEvents, topics: Container[str] | None = None) -> 
 
 def as_told(told: Told) -> Happening:
     return Happening(told.topic, TOPICS[told.topic].model.from_json(told.body), told.at)
+
+
+def _case_in(rule: DutyRule, subject: str) -> str | None:
+    """The case that a rule's subject names, alone or with a session's number."""
+    if rule.subject.split(":")[0] != "case_id":
+        return None
+    return subject.rsplit(":", 1)[0] if ":" in rule.subject else subject
 
 
 def _later_said(held: Reminder, what: Happening) -> bool:
@@ -219,10 +229,20 @@ class Decision:
             elif rule and not rule.service and duties.is_for(rule, known) and not duty.stands:
                 self._settle(rule, duty.subject, stands=True)
         topics = self.regime.topics_of_service.get(data.service or "", frozenset())
+        waited: defaultdict[tuple[str, str], list[tuple[Said, Happening]]] = defaultdict(list)
         for what in happened_before(known, topics):
             for said in duties.said_by(what, self.regime):
                 if said.rule.service and duties.is_for(said.rule, known):
-                    self._hear(said, what, known)
+                    waited[said.rule.name, said.subject].append((said, what))
+        for heard in waited.values():
+            self._heard(heard)
+
+    def _heard(self, heard: Sequence[tuple[Said, Happening]]) -> None:
+        """All that had waited about a subject, at once: what stood in between is told to nobody."""
+        rule, subject, _ = heard[-1][0]
+        told = [fact for said, _ in heard for fact in said.facts]
+        if self._duties(rule, subject) or any(fact.kind == "opened" for fact in told):
+            self._settle(rule, subject, told, heard[0][1].data, stands=True)
 
     def _plan_case(self, data: CaseClassified, cause: str) -> None:
         client = self._client(data.client_id)
@@ -304,13 +324,15 @@ class Decision:
             self._removals += mine
             for kind in (KnownCase, CaseEvents):
                 self._removals += self.view.having(kind, "client_id", client_id)
-        for case_id in sorted(cases):
-            self._case_gone(case_id, client_id, why)
+        # A milestone may name a follow-up alone, as it may a case.
+        for key in sorted({*cases, *(item.id for item in mine if isinstance(item, FollowUp))}):
+            self._case_gone(key, client_id, why)
 
     def _case_gone(self, case_id: str, client_id: str, why: str) -> None:
         """The case of a client who is gone: what a milestone opened ends, which names the case alone, and nothing
         opens again."""
-        if self._of_gone_case_id(case_id):
+        known = self._case_events(forgotten(case_id)) or self._case_events(case_id)
+        if known and known.gone and (why != "erased" or known.id != case_id):
             return
         theirs = [duty for duty in self.view.having(Duty, "case_id", case_id) if duty.client_id is None]
         for name, subject in sorted({(duty.rule, duty.subject) for duty in theirs}):
@@ -662,13 +684,16 @@ class Decision:
         """Bring the duties of a rule about one subject to what the facts make of them, and tell what is new."""
         held = self._duties(rule, subject)
         keeper = duties.keeper_of(rule, subject, held)
-        about = subject if rule.subject == "case_id" else getattr(data, "case_id", None)
+        follow_up = self.view.get(FollowUp, subject)  # a milestone may name it alone
+        about = getattr(data, "case_id", None) or _case_in(rule, subject)
         keeper = keeper.model_copy(
             update={
                 "facts": duties.together(keeper.facts, told),
                 "stands": keeper.stands if stands is None else stands,
-                "case_id": keeper.case_id or about,
-                "client_id": keeper.client_id or getattr(data, "client_id", None),
+                "case_id": keeper.case_id or about or (follow_up and follow_up.case_id),
+                "client_id": keeper.client_id
+                or getattr(data, "client_id", None)
+                or (follow_up and follow_up.client_id),
             }
         )
         for settled in duties.settle(rule, subject, keeper, held, self.regime, self.now):

@@ -7,15 +7,11 @@ events as CloudEvents JSON, all of one client, with nothing conducted yet, and l
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
-import chinese_calendar
-
-SHANGHAI = timezone(timedelta(hours=8))  # no summer time since 1991
-DAY = timedelta(days=1)
+from tests.reference.days import DAY, SHANGHAI, end_of, instant, known, months_later, worked
 
 Fact = dict[str, Any]
 
@@ -57,7 +53,7 @@ def _given_again(words: list[Fact]) -> datetime | None:
     since: datetime | None = None
     for before, word in zip([None, *words], words, strict=False):
         if before and not before["data"]["purposes"]["follow-up"] and word["data"]["purposes"]["follow-up"]:
-            since = _instant(word["data"]["changed_at"])
+            since = instant(word["data"]["changed_at"])
     return since
 
 
@@ -71,7 +67,7 @@ def _of_case(case_id: str, facts: list[Fact]) -> Iterable[Demanded]:
     if status == "open":
         endings = [ending for ending in (closed_at, dropped_at) if ending]
         for position, ended_at in enumerate(
-            sorted(_instant(s["data"]["ended_at"]) for s in sessions), start=1
+            sorted(instant(s["data"]["ended_at"]) for s in sessions), start=1
         ):
             if position % 3 == 0 and all(ended_at > ending for ending in endings):
                 yield _inside(case_id, "counselling-every-3", ended_at, 2, ("questionnaire", "phone"))
@@ -92,13 +88,13 @@ def _status(
     mine: list[Fact], sessions: list[Fact], closed_at: datetime | None, dropped_at: datetime | None
 ) -> str:
     opening, opened_at = _holding(mine, "case-opened", "opened_at")
-    if opening and _referred(opening["data"]):
+    if opening and refused(opening["data"]):
         return "referred"
     if closed_at and opened_at and opened_at > closed_at:
         closed_at = None
     if dropped_at and opened_at and opened_at > dropped_at:
         dropped_at = None
-    if dropped_at and any(_instant(session["data"]["ended_at"]) > dropped_at for session in sessions):
+    if dropped_at and any(instant(session["data"]["ended_at"]) > dropped_at for session in sessions):
         dropped_at = None
     if closed_at and dropped_at:
         return "dropped" if dropped_at > closed_at else "closed"
@@ -107,7 +103,7 @@ def _status(
     return "closed" if closed_at else "open"
 
 
-def _referred(opened: Fact) -> bool:
+def refused(opened: Fact) -> bool:
     """W23, W26, W28, of workplace adaptation alone: what is not known refuses nobody, and no ending admits anybody."""
     if opened["service"] != "workplace-adaptation":
         return False
@@ -135,7 +131,7 @@ def _of(facts: list[Fact], topic: str) -> list[Fact]:
 
 
 def _rank(fact: Fact) -> tuple[datetime, str, str]:
-    return _instant(fact["time"]), fact["source"], fact["id"]
+    return instant(fact["time"]), fact["source"], fact["id"]
 
 
 def _holding(mine: list[Fact], topic: str, field: str) -> tuple[Fact | None, datetime | None]:
@@ -143,7 +139,7 @@ def _holding(mine: list[Fact], topic: str, field: str) -> tuple[Fact | None, dat
     if not of_kind:
         return None, None
     newest = max(of_kind, key=_rank)
-    return newest, _instant(newest["data"][field])
+    return newest, instant(newest["data"][field])
 
 
 def _sessions(mine: list[Fact]) -> list[Fact]:
@@ -154,21 +150,17 @@ def _sessions(mine: list[Fact]) -> list[Fact]:
     return list(newest.values())
 
 
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(SHANGHAI)
-
-
 # --- days -----------------------------------------------------------------------------------------------------
 
 
 def _moved_on(
     case_id: str, rule: str, anchor: datetime, months: int, days: int, forms: tuple[str, ...]
 ) -> Demanded:
-    day = _months_later(anchor.date(), months) + days * DAY
-    provisional = not _known(day)
-    while not _worked(day):
+    day = months_later(anchor.date(), months) + days * DAY
+    provisional = not known(day)
+    while not worked(day):
         day += DAY
-        provisional = provisional or not _known(day)
+        provisional = provisional or not known(day)
     return _demanded(case_id, rule, day, day + 7 * DAY, forms, provisional)
 
 
@@ -179,11 +171,11 @@ def _inside(case_id: str, rule: str, anchor: datetime, days: int, forms: tuple[s
     tried: list[date] = []
     for day in candidates:
         tried.append(day)
-        if _worked(day):
+        if worked(day):
             break
     else:
         day, forms = first + days * DAY, ("questionnaire",)
-    return _demanded(case_id, rule, day, limit, forms, not all(map(_known, tried)))
+    return _demanded(case_id, rule, day, limit, forms, not all(map(known, tried)))
 
 
 def _demanded(
@@ -193,24 +185,7 @@ def _demanded(
         case_id,
         rule,
         datetime.combine(day, time(10), SHANGHAI),
-        datetime.combine(last, time(23, 59, 59), SHANGHAI),
+        end_of(last),
         forms,
         provisional,
     )
-
-
-def _months_later(day: date, months: int) -> date:
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
-
-
-def _known(day: date) -> bool:
-    try:
-        chinese_calendar.is_workday(day)
-    except NotImplementedError:
-        return False
-    return True
-
-
-def _worked(day: date) -> bool:
-    return chinese_calendar.is_workday(day) if _known(day) else day.weekday() < 5

@@ -107,11 +107,16 @@ def _refers(what: Happening, regime: Regime) -> bool:
     )
 
 
+def _of_another_service(rule: DutyRule, what: Happening) -> bool:
+    """An opening says itself of which service the case is: it opens nothing that is for another one alone."""
+    return isinstance(what.data, CaseOpened) and rule.service not in (None, what.data.service)
+
+
 def _facts(rule: DutyRule, what: Happening, regime: Regime) -> Iterable[DutyFact]:
     opens = matches(rule.opened_by, what)
     if opens and _refers(what, regime):
         yield DutyFact(kind="cancelled", at=what.at, topic=what.topic)
-    elif opens and rule.name in regime.duty_rules:
+    elif opens and rule.name in regime.duty_rules and not _of_another_service(rule, what):
         start = limit_start(rule, what.at, what.data)
         yield DutyFact(kind="opened", at=what.at, topic=what.topic, start=start)
     if matches(rule.fulfilled_by, what):
@@ -145,6 +150,8 @@ class Run:
     """From when, or back from when, the limit counts."""
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
+    moves: tuple[tuple[datetime, datetime], ...] = ()
+    """When it was said that the limit counts back from another time, and from which."""
 
     @property
     def ended_at(self) -> datetime | None:
@@ -169,7 +176,7 @@ def counted(run: Run, rule: DutyRule, regime: Regime) -> Counted:
     """
     first = regime.at(run.opened_at)
     rule = first.duty_rules_ever.get(rule.name, rule)
-    due = due_from(rule, run.start, first.calendar, first.policy)
+    due = _due(run, rule, first)
     for version in regime.versions[len(first.versions) :]:
         late = late_at(run.opened_at, due.at, version)
         if min(late, run.ended_at or late) < version.begins:
@@ -178,7 +185,7 @@ def counted(run: Run, rule: DutyRule, regime: Regime) -> Counted:
         if newer is None:
             return Counted(rule, due, version.begins)
         if newer.limit.before == rule.limit.before:
-            then = due_from(newer, run.start, version.calendar, version.policy)
+            then = _due(run, newer, version)
             if late_at(run.opened_at, then.at, version) >= version.begins:
                 rule, due = newer, then
     return Counted(rule, due)
@@ -215,7 +222,8 @@ def runs(rule: DutyRule, told: Iterable[DutyFact], regime: Regime) -> list[Run]:
                 # An ending of what had ended already changes nothing: a session after it resumes nothing then.
                 resumable, ahead = resumable and fact.undoable, None
         elif fact.kind == "opened" and rule.limit.before and fact.start:
-            run = replace(run, start=fact.start)  # what the limit counts back from has moved
+            if run.fulfilled_at is None:
+                run = replace(run, moves=(*run.moves, (fact.at, fact.start)))
         elif fact.kind == "fulfilled" and run.fulfilled_at is None:
             run = replace(run, fulfilled_at=fact.at)
             if repeats:  # W13: the next one counts from the fulfilment
@@ -249,16 +257,47 @@ def settle(
     """The duties that follow from the facts that `keeper` has, of those `held` before; only what changes."""
     left = {**held, keeper.id: keeper}
     settled: list[Settled] = []
-    for number, run in enumerate(runs(rule, keeper.facts, regime) if keeper.stands else ()):
-        key = duty_id(rule, subject, run.opened_at if number else None)
-        while key in held and held[key].withdrawn:
-            key = name_of("duty", key, "again")
-        duty = left.pop(key, None) or _new(rule, subject, keeper, key)
+    times = {
+        _not_withdrawn(duty_id(rule, subject, run.opened_at if number else None), run, held): run
+        for number, run in enumerate(runs(rule, keeper.facts, regime) if keeper.stands else ())
+    }
+    nexts = [*(run.opened_at for run in times.values()), None][1:]
+    for (key, run), next_one in zip(times.items(), nexts, strict=False):
+        known_as = key if key in left else _opened_earlier(run, next_one, left, times) or key
+        duty = left.pop(known_as, None) or _new(rule, subject, keeper, key)
         # What is over stays as it was told.
         counts = None if _is_over(duty, run) else counted(run, rule, regime)
         settled.append(_news(_as_run(duty, run, counts), counts.rule if counts else rule, regime))
     settled += [_left_over(duty, keeper.stands, now) for duty in left.values()]
     return [one for one in settled if one.fresh or one.duty != held.get(one.duty.id)]
+
+
+def _opened_earlier(
+    run: Run, next_one: datetime | None, left: Mapping[str, Duty], taken: Iterable[str]
+) -> str | None:
+    """The duty that was told for this time, which opened earlier than was heard first: it is the same one.
+    `next_one`: when the next time opens."""
+    ended = {"fulfilled"} if run.fulfilled_at else {"cancelled"} if run.cancelled_at else set()
+    until = run.cancelled_at or next_one
+    for key in sorted(left.keys() - set(taken)):
+        duty = left[key]
+        if duty.opened_at is None or duty.withdrawn or duty.opened_at < run.opened_at:
+            continue
+        told = {"fulfilled", "cancelled"} & set(duty.published)
+        if told <= ended and (until is None or duty.opened_at < until):
+            return key
+    return None
+
+
+def _not_withdrawn(key: str, run: Run, held: Mapping[str, Duty]) -> str:
+    """Under which id a duty is asked for again that was withdrawn: another one, unless it has ended meanwhile. Nothing
+    is opened only to be told at once that it ended."""
+    while key in held and held[key].withdrawn:
+        again = name_of("duty", key, "again")
+        if again not in held and (run.fulfilled_at or run.cancelled_at):
+            return key
+        key = again
+    return key
 
 
 def keeper_of(rule: DutyRule, subject: str, held: Mapping[str, Duty]) -> Duty:
@@ -287,6 +326,16 @@ def _as_run(duty: Duty, run: Run, counts: Counted | None) -> Duty:
         update |= {"role": counts.rule.role, "clause": counts.rule.clause}
         update["warned"] = duty.warned and duty.due_at == counts.due.at  # what moved is warned of anew
     return duty.model_copy(update=update)
+
+
+def _due(run: Run, rule: DutyRule, regime: Regime) -> Due:
+    """By when it must be done. What the limit counts back from may move, until the duty is late: no later word takes
+    that back, whichever is heard first."""
+    due = due_from(rule, run.start, regime.calendar, regime.policy)
+    for at, start in run.moves:
+        if at <= late_at(run.opened_at, due.at, regime):
+            due = due_from(rule, start, regime.calendar, regime.policy)
+    return due
 
 
 def _left_over(duty: Duty, stands: bool, now: datetime) -> Settled:

@@ -14,7 +14,9 @@ from services.scheduler.domain.agenda import Duty, FollowUp
 from shared.contracts.envelope import Event
 from tests.builders import (
     at,
+    case_closed,
     case_opened,
+    client_erased,
     client_status_changed,
     follow_up_recorded,
     milestone_reached,
@@ -346,3 +348,75 @@ def test_who_is_admitted_after_a_referral_is_owed_from_the_admission_on(
             ("progress-3wd", at("2026-03-06 23:59:59")),
         }
         assert fold.told("escalation-required") == []
+
+
+@pytest.mark.clause("W26")
+def test_w26_heard_of_as_referred_first_the_refused_opening_is_told_of_no_second_time() -> None:
+    desk = Desk().hears(opening("2026-03-02 09:00", ill=False))
+    case = classified(status="open", closed_at=None, service="workplace-adaptation") | {"class": "new"}
+    desk.hears_of("case-classified", "2026-03-02 09:00", **case)
+    desk.hears_of("case-classified", "2026-03-02 10:00", **(case | {"revision": 2, "status": "referred"}))
+    desk.hears(REFUSED)
+    desk.hears(ADMITTED)
+    desk.hears_of("case-classified", "2026-03-03 10:00", **(case | {"revision": 3}))
+
+    assert desk.duties("assessment-2wd") == [
+        ("opened", at("2026-03-02 09:00")),
+        ("cancelled", at("2026-03-02 10:00")),
+        ("opened", at("2026-03-03 10:00")),
+    ]
+
+
+def test_a_session_that_moves_once_its_preparation_is_late_leaves_it_late_in_any_order() -> None:
+    planned = session_scheduled(starts_at="2026-03-10 10:00", time="2026-03-02 11:00")
+    moved = session_scheduled(starts_at="2026-03-17 10:00", time="2026-03-10 11:00")
+    for order in itertools.permutations([planned, moved]):
+        desk = Desk("2026-03-10 12:00")
+        for told in order:
+            desk.hears(told)
+        desk.until("2026-03-10 12:01")
+        duty = desk.duty("case-analysed")
+        assert (duty.due_at, duty.state) == (at("2026-03-10 10:00"), "late")
+
+
+def test_an_opening_opens_nothing_for_another_service() -> None:
+    """It says itself of which service the case is, also to somebody who took the case for another one until then."""
+    desk = Desk("2026-03-02 09:00")
+    case = classified(status="open", closed_at=None, service="workplace-adaptation") | {"class": "new"}
+    desk.hears_of("case-classified", "2026-03-02 09:00", **case)
+    desk.hears(case_opened(service="stress", opened_at="2026-03-02 10:00"))
+
+    assert desk.duties("assessment-2wd") == []
+
+
+def test_an_opening_that_is_heard_after_a_later_one_is_of_the_same_duty() -> None:
+    """The first assessment ended with the case; the second is told of once, whichever opening is heard first."""
+    for order in itertools.permutations(["2026-03-04 10:00", "2026-03-05 10:00"]):
+        desk = Desk("2026-03-05 11:00")
+        case = classified(status="open", closed_at=None, service="workplace-adaptation") | {"class": "new"}
+        desk.hears_of("case-classified", "2026-03-05 11:00", **case)
+        desk.hears(opening("2026-03-02 10:00", ill=False))
+        desk.hears(case_closed(closed_at="2026-03-03 10:00"))
+        for when in order:
+            desk.hears(opening(when, ill=False))
+
+        changes = [change for change, _ in desk.duties("assessment-2wd") if change != "late"]
+        assert sorted(changes) == ["cancelled", "opened", "opened"]
+        assert [one.due_at for one in desk.view.all(Duty) if one.rule == "assessment-2wd" and one.open] == [
+            at(end_of("2026-03-06"))
+        ]
+
+
+@pytest.mark.parametrize("first", ["conducted", "gone"])
+@pytest.mark.parametrize(
+    "gone", [client_status_changed(at="2026-04-09"), client_erased(requested_at="2026-04-09")]
+)
+def test_what_names_a_follow_up_alone_is_about_its_client(first: str, gone: Event) -> None:
+    fold = folded([case_closed(closed_at="2026-03-25 17:00")])
+    follow_up = next(one.follow_up_id for one in fold.told("follow-up-planned") if one.rule == "closed-15d")
+    conducted = milestone_reached(milestone="follow-up-conducted", subject=follow_up, reached_at="2026-04-09")
+    for told in (conducted, gone) if first == "conducted" else (gone, conducted):
+        fold.deliver(told).settle()
+
+    changes = [one.change for one in fold.told("duty-changed") if one.rule == "record-24h"]
+    assert changes == (["opened", "cancelled"] if first == "conducted" else [])

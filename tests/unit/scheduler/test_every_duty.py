@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.builders import at, booking_requested, case_closed, case_opened, session_scheduled, staff_updated
+from tests.builders import (
+    at,
+    booking_requested,
+    case_closed,
+    case_opened,
+    session_completed,
+    session_scheduled,
+    staff_updated,
+)
 from tests.reference.fold import REGIME
 from tests.unit.scheduler.desk import Desk, classified, milestone, recorded
 
@@ -48,6 +56,8 @@ BOOKING = ("booking-requested", body_of(booking_requested(booking_id="b1", servi
 ADAPTATION = ("case-opened", body_of(case_opened(case_id="case-1", service="workplace-adaptation")))
 CLOSED = ("case-closed", body_of(case_closed(case_id="case-1", closed_at=OPENED)))
 FIRST_SESSION = ("session-scheduled", body_of(session_scheduled(session_no=1, starts_at="2026-03-10 14:00")))
+FIRST_TALK = ("session-scheduled", body_of(session_scheduled(session_no=1, starts_at="2026-03-17 14:00")))
+HELD = ("session-completed", body_of(session_completed(ended_at=OPENED)))
 STAFF = ("staff-updated", body_of(staff_updated()))
 
 
@@ -93,9 +103,17 @@ STAFF = ("staff-updated", body_of(staff_updated()))
          "expert-group-head", "case-1", "assessment-reported"),
         ("counselling-planned-1wd", "W39", reached("assessment-done"), "2026-03-03 23:59:59", "expert-group-head",
          "case-1", "counselling-planned"),
+        ("plan-approved", "F45", date_of("plan-28th", "F44"), "2026-03-03 23:59:59", "head-of-psychology",
+         "2026-04", "plan-approved"),
+        ("standard-3wd", "W10", FIRST_TALK, "2026-03-12 23:59:59", "head-of-psychology", "case-1",
+         "standard-detailed"),
+        ("evaluation-1wd", "W14", CLOSED, "2026-03-03 23:59:59", "department-manager", "case-1",
+         "evaluation-collected"),
+        ("session-record-2h", "W46", HELD, "2026-03-02 13:00:00", "expert-group-head", "case-1:1",
+         "session-recorded"),
+        ("effect-1m", "W48", CLOSED, "2026-04-02 23:59:59", "expert-group-head", "case-1", "effect-tracked"),
         ("plan-sent-1wd", "W43", reached("counselling-planned"), "2026-03-03 23:59:59", "department-manager",
          "case-1", "plan-sent"),
-        ("effect-1m", "W48", CLOSED, "2026-04-02 23:59:59", "expert-group-head", "case-1", "effect-tracked"),
         ("effect-service-1m", "W48", CLOSED, "2026-04-02 23:59:59", "department-manager",
          "case-1", "effect-tracked-by-service"),
     ],
@@ -119,6 +137,26 @@ def test_a_duty_is_opened_and_late_after_its_limit_unless_it_is_done(
         kept.hears_of("milestone-reached", due, **milestone(done, due, subject))
     kept.until("2026-06-01")
     assert kept.duties(rule) == [("opened", at(OPENED)), ("fulfilled", at(due))]
+
+
+ELSEWHERE = {"prepare-1wd": "a limit before the follow-up", "progress-3wd": "one that repeats"}
+"""Their opening, lateness and fulfilment are in test_duties and test_duties_of_a_case."""
+
+
+def test_each_duty_of_the_regime_is_among_them() -> None:
+    (cases,) = [
+        mark.args[1]
+        for mark in test_a_duty_is_opened_and_late_after_its_limit_unless_it_is_done.pytestmark  # type: ignore[attr-defined]
+        if mark.name == "parametrize"
+    ]
+    of_a_date = {
+        rule.name
+        for rule in REGIME.policy.duties
+        if rule.opened_by.event == "calendar-due" and rule.limit.days == 0
+    }  # each by its own date, in test_dates
+    assert {rule.name for rule in REGIME.policy.duties} == {case[0] for case in cases} | of_a_date | set(
+        ELSEWHERE
+    )
 
 
 def desk(rule: str) -> Desk:
