@@ -106,7 +106,7 @@ async def _slow(run: Run, proxies: Iterable[Proxy], memory: Memory) -> asyncio.T
     for proxy in proxies:
         await proxy.open()
     run.say("the database is fast again; on the bus: " + ", ".join(f"{one} {n}" for one, n in left.items()))
-    assert min(left.values()) > 0, "nothing waited on the bus"
+    assert any(left.values()), "nothing waited on the bus"
     return sampling
 
 

@@ -131,7 +131,8 @@ class Duty(Item):
     fulfilled_at: datetime | None = None
     cancelled_at: datetime | None = None
     withdrawn: bool = False
-    """Cancelled because the rule is not for this case. Should it be after all, another one opens in its place."""
+    """Cancelled because the rule is not for this case, or the facts that were known did not ask for it. Should they
+    after all, another one opens in its place."""
     warned: bool = False
     published: tuple[str, ...] = ()
 

@@ -268,7 +268,7 @@ def settle(
         # What is over stays as it was told.
         counts = None if _is_over(duty, run) else counted(run, rule, regime)
         settled.append(_news(_as_run(duty, run, counts), counts.rule if counts else rule, regime))
-    settled += [_left_over(duty, keeper.stands, now) for duty in left.values()]
+    settled += [_left_over(duty, now) for duty in left.values()]
     return [one for one in settled if one.fresh or one.duty != held.get(one.duty.id)]
 
 
@@ -338,11 +338,11 @@ def _due(run: Run, rule: DutyRule, regime: Regime) -> Due:
     return due
 
 
-def _left_over(duty: Duty, stands: bool, now: datetime) -> Settled:
-    """A duty that the facts do not ask for (any more)."""
+def _left_over(duty: Duty, now: datetime) -> Settled:
+    """A duty that the facts do not ask for, as far as they are known."""
     if not duty.open:
         return Settled(duty)
-    told = {"cancelled_at": now, "withdrawn": not stands, "published": (*duty.published, "cancelled")}
+    told = {"cancelled_at": now, "withdrawn": True, "published": (*duty.published, "cancelled")}
     return Settled(duty.model_copy(update={**told, "next_at": None}), [("cancelled", now)])
 
 

@@ -195,6 +195,23 @@ def test_w13_what_runs_late_stays_late_until_it_is_done() -> None:
     ]
 
 
+def test_w13_what_is_fed_back_before_closing_and_reopening_are_heard_of_leaves_the_next_one_open() -> None:
+    fold = Fold(at("2026-03-06 11:00"))
+    for told in (
+        opened(),
+        done("progress-fed-back", "2026-03-06 10:00"),
+        case_closed(closed_at="2026-03-04 10:00"),
+        opened("2026-03-05 10:00"),
+    ):
+        fold.deliver(told).settle()
+
+    still_open = [duty for duty in fold.scheduler.all(Duty) if duty.rule == "progress-3wd" and duty.open]
+    assert [(duty.opened_at, duty.due_at) for duty in still_open] == [
+        (at("2026-03-06 10:00"), end_of("2026-03-11"))
+    ]
+    assert_each_told_once(fold)
+
+
 def test_w13_goes_on_with_the_session_that_shows_that_the_client_returned() -> None:
     fold = folded(STORIES["dropped, returned, closed"])
 
