@@ -61,6 +61,6 @@ if __name__ == "__main__":
     timers.options(parser)
     parser.add_argument("--cases", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--counted", type=int, default=5_000, help="cases whose bytes `capacity` counts")
-    parser.add_argument("--events-a-second", type=float, default=1_900, help="as `settle` has measured")
+    parser.add_argument("--events-a-second", type=float, default=1_100, help="as `settle` has measured")
     parser.add_argument("--timers-a-second", type=float, default=6_000, help="as `timers` has measured")
     asyncio.run(main(parser.parse_args()))
