@@ -70,6 +70,8 @@ CASE_TOPICS = frozenset(
     name for name, topic in TOPICS.items() if {"case_id", "client_id"} <= set(topic.model.model_fields)
 ) - {"case-classified"}
 """What is said of a case, each a fact by itself."""
+SAYS_WHOSE = (CASE_TOPICS & COMPANY_TOPICS) | {"follow-up-recorded"}
+"""What comes from the bus and says whose case it is about."""
 
 
 class SchedulerReactions:
@@ -573,10 +575,15 @@ class Decision:
         found = [known for case_id in sorted(cases_of(what)) if (known := self._case_events(case_id))]
         known = found[0] if found else None
         client_id = getattr(what.data, "client_id", None)
-        if not (client_id and self._is_needed_again(what, told)):
+        needed = self._is_needed_again(what, told)
+        if not (client_id and (needed or what.topic in SAYS_WHOSE)):
             return known
-        case_id = str(getattr(what.data, "case_id", None))
-        known = known or CaseEvents(id=case_id, client_id=client_id)
+        if known is None:
+            # A milestone does not say whose case it is about: it is found when the client is gone.
+            known = CaseEvents(id=str(getattr(what.data, "case_id", None)), client_id=client_id)
+            self._put(known)
+        if not needed:
+            return known
         kept = Told(topic=what.topic, at=what.at, body=what.data.to_json())
         if kept not in known.told:
             known = known.model_copy(update={"told": (*known.told, kept)})

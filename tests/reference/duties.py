@@ -96,7 +96,7 @@ def owed(events: Iterable[Fact]) -> list[Owed]:
         for subject, mine in about.items():
             client = next((one for fact in mine if (one := _client(fact, clients))), None)
             end = min(
-                [one for one in (gone.get(client or ""), _not_for(row, subject, facts)) if one], default=None
+                [one for one in (gone.get(client or ""), not_for(row, subject, facts)) if one], default=None
             )
             mine = [fact for fact in mine if not _too_late(fact, end)]
             said = [one for place, fact in enumerate(mine) for one in _said(row, fact, mine[:place])]
@@ -296,7 +296,7 @@ def _client(fact: Fact, clients: dict[str, str]) -> str | None:
     )
 
 
-def _not_for(row: Row, subject: str, facts: Sequence[Fact]) -> datetime | None:
+def not_for(row: Row, subject: str, facts: Sequence[Fact]) -> datetime | None:
     """Since when the row asks nothing of a case, by the word on its opening that holds; None where it asks."""
     service = row.get("service")
     counselling = row["opened_by"]["event"] in COUNSELLING

@@ -22,6 +22,7 @@ from tests.builders import (
     client_dropped,
     client_erased,
     client_status_changed,
+    follow_up_recorded,
     milestone_reached,
     session_completed,
     session_scheduled,
@@ -323,6 +324,21 @@ def test_nothing_remains_to_be_done_for_who_is_gone_and_nothing_opens_again(gone
     fold.until(at("2026-06-30"))
     assert len(fold.told("duty-changed")) == before
     assert fold.told("escalation-required") == []
+
+
+@pytest.mark.parametrize(
+    "first", [session_scheduled(session_no=2, time="2026-03-02 10:00"), follow_up_recorded()]
+)
+def test_whose_case_it_is_may_have_been_said_by_what_asks_for_nothing_of_it(first: Event) -> None:
+    fold = Fold(at("2026-03-02"))
+    for told in (
+        first,
+        done("agreement-received", "2026-04-02"),
+        client_status_changed(at="2026-04-02 11:00"),
+    ):
+        fold.deliver(told).settle()
+
+    assert [change for change, _ in changes(fold, "agreement-1wd")] == ["opened", "cancelled"]
 
 
 @pytest.mark.parametrize("seed", range(20))
