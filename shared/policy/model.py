@@ -400,7 +400,7 @@ class Seat(Row):
 
 
 class Staffing(Strict):
-    """Who may conduct follow-ups (F28, F29, F31, F32), is rewarded (F76), and makes up the expert group (W6)."""
+    """Who may conduct follow-ups (F28, F29, F31, F32), is rewarded (F76), and makes up the expert group (W6, W9)."""
 
     certificates: tuple[Certificate, ...]
     experience_months: Whole
@@ -409,6 +409,8 @@ class Staffing(Strict):
     rewarded_from_ratings: Whole = 10
     """F76: who was rated less often in a year is not ranked: a single good score says little."""
     expert_group: tuple[Seat, ...] = ()
+    scene_experience: tuple[Code, ...] = ()
+    """W9: the roles by which `staff-updated` tells of a counsellor's experience with starting or changing a post."""
 
 
 class ServiceHours(Strict):

@@ -160,6 +160,8 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
     people = staff_figures(facts.staff, month_span(month, policy.switches.zone)[1], policy)
     if people:
         measured["counsellors-qualified"] = (people.qualified.value, people.qualified.of)
+        if people.experienced:
+            measured["counsellors-with-scene-experience"] = (people.experienced.value, people.experienced.of)
     rewarded = _reward(month, facts, policy)
     if rewarded and rewarded.ranked:
         measured["rewarded-staff"] = (len(rewarded.staff) / rewarded.ranked, rewarded.ranked)

@@ -158,6 +158,9 @@ class StaffFigures(Shown):
 
     qualified: Rate
     """Counsellors with a certificate that the policy accepts (A3)."""
+    experienced: Rate | None = None
+    """Counsellors who know what it is to start or to change a post (W9); of none where it was told of nobody. None in
+    reports of before it was counted."""
     expert_group: tuple[SeatFigures, ...]
 
 

@@ -1,4 +1,4 @@
-"""What is reported about staff: qualified counsellors (A3), the expert group (W6), and who is rewarded (F76)."""
+"""What is reported about staff: counsellors (A3, W9), the expert group (W6), and who is rewarded (F76)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ def staff_figures(staff: Iterable[StaffMember], until: datetime, policy: Policy)
     if not words:
         return None
     accepted = {certificate.name for certificate in policy.staffing.certificates}
-    counsellors = [word.certificate in accepted for word in words if COUNSELLOR in word.roles]
+    counsellors = [word for word in words if COUNSELLOR in word.roles]
+    scene = set(policy.staffing.scene_experience)
+    experienced = sum(not scene.isdisjoint(word.roles) for word in counsellors)
     return StaffFigures(
-        qualified=_share(sum(counsellors), len(counsellors)),
+        qualified=_share(sum(word.certificate in accepted for word in counsellors), len(counsellors)),
+        experienced=_share(experienced, len(counsellors) if experienced else 0),
         expert_group=tuple(_seat(seat, words) for seat in policy.staffing.expert_group),
     )
 

@@ -48,6 +48,21 @@ def test_counsellors_are_qualified_by_the_certificates_that_the_policy_accepts()
     assert indicator(figures_of(staff("o1", roles=("legal",))), "counsellors-qualified") == (None, 0, None)
 
 
+@pytest.mark.clause("W9")
+def test_counsellors_with_experience_of_the_scene_are_told_by_their_roles() -> None:
+    plain, post, onboarding = (
+        ("counsellor",),
+        ("counsellor", "change-of-post-experience"),
+        ("onboarding-experience",),
+    )
+    name = "counsellors-with-scene-experience"
+    told = [staff(f"c{n}", roles=post) for n in range(4)]
+    assert indicator(figures_of(*told, staff("c4", roles=plain)), name) == (0.8, 5, True)
+    assert indicator(figures_of(*told[1:], staff("c0", roles=plain)), name) == (0.75, 4, False)
+    assert indicator(figures_of(*told, staff("o1", roles=onboarding)), name) == (1, 4, True)  # no counsellor
+    assert indicator(figures_of(staff("c1", roles=plain)), name) == (None, 0, None)  # nobody tells it
+
+
 @pytest.mark.clause("A3")
 @pytest.mark.parametrize(
     ("changed", "qualified"),
