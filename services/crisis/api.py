@@ -101,6 +101,22 @@ class Resolution(BaseModel):
     outcome: Code
 
 
+class Assessment(BaseModel):
+    """A step of the assessment that was done (A29)."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    step: domain.AssessmentStep
+
+
+class Referral(BaseModel):
+    """Who was asked to help, or has answered (A31)."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    agency: domain.Agency
+
+
 class Taken(BaseModel):
     """What became of a flag: paged, stored, or (in a moment) both."""
 
@@ -296,6 +312,36 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
             incident_id: str, response: Response, principal: Principal = Depends(supervisors)
         ) -> IncidentView:
             return await _act(incident_id, response, principal, act)
+
+    @router.post(
+        "/v1/incidents/{incident_id}/assessments",
+        tags=["incidents"],
+        summary="A step of the assessment is done (A29)",
+    )
+    async def assess(
+        incident_id: str, response: Response, told: Assessment, principal: Principal = Depends(supervisors)
+    ) -> IncidentView:
+        return await _act(incident_id, response, principal, partial(domain.assess, step=told.step))
+
+    @router.post(
+        "/v1/incidents/{incident_id}/referrals",
+        tags=["incidents"],
+        summary="A hospital or an agency was asked to help (A31)",
+    )
+    async def refer(
+        incident_id: str, response: Response, told: Referral, principal: Principal = Depends(supervisors)
+    ) -> IncidentView:
+        return await _act(incident_id, response, principal, partial(domain.refer, to=told.agency))
+
+    @router.post(
+        "/v1/incidents/{incident_id}/responses",
+        tags=["incidents"],
+        summary="The hospital or agency has answered (A31)",
+    )
+    async def respond(
+        incident_id: str, response: Response, told: Referral, principal: Principal = Depends(supervisors)
+    ) -> IncidentView:
+        return await _act(incident_id, response, principal, partial(domain.respond, whose=told.agency))
 
     @router.post("/v1/incidents/{incident_id}/resolve", tags=["incidents"], summary="The person is safe")
     async def resolve(

@@ -38,9 +38,15 @@ Kind = Literal[
     "lapsed",  # acknowledged, but nobody intervened in time (A30)
     "acknowledged",
     "intervening",
+    "assessed",  # a step of the assessment was done (A29)
+    "referred",  # to a hospital or an agency (A31)
+    "responded",  # which answered
     "resolved",
     "reopened",
 ]
+AssessmentStep = Literal["first-assessment", "in-depth-interview", "risk-assessment"]
+"""A29: the three steps of an assessment."""
+Agency = Literal["hospital", "social-agency"]
 
 Change = Literal[
     "opened", "paged", "page-failed", "acknowledged", "intervening", "escalated", "resolved", "reopened"
@@ -339,7 +345,7 @@ def _evolve(incident: Incident, moment: Moment) -> Incident:
             change |= {"state": "resolved", "awaiting": False, "resolved_at": moment.at, "worse": None}
         case "reopened":
             change |= _reopened(incident, moment.at)
-        case "escalated" | "unanswered":
+        case "escalated" | "unanswered" | "assessed" | "referred" | "responded":
             pass  # told to others; it moves nothing
     return incident.model_copy(update=change)
 
@@ -413,6 +419,35 @@ def intervene(incident: Incident, by: str, now: datetime) -> Incident:
         return incident
     key = f"intervening {incident.run}"
     return extend(incident, [_line(incident, key, "intervening", now, by=by)])
+
+
+def assess(incident: Incident, by: str, now: datetime, step: AssessmentStep) -> Incident:
+    """A step of the assessment was done (A29)."""
+    return _noted(incident, "assessed", step, by, now)
+
+
+def refer(incident: Incident, by: str, now: datetime, to: Agency) -> Incident:
+    """A hospital or an agency was asked to help (A31)."""
+    return _noted(incident, "referred", f"referred-{to}", by, now)
+
+
+def respond(incident: Incident, by: str, now: datetime, whose: Agency) -> Incident:
+    """It answered (A31). Raises NotPossible as well where it was not asked."""
+    if not any(moment.step == f"referred-{whose}" for moment in incident.timeline):
+        raise NotPossible("nobody was referred there: tell the referral first")
+    return _noted(incident, "responded", f"responded-{whose}", by, now)
+
+
+def _noted(incident: Incident, kind: Kind, step: str, by: str, now: datetime) -> Incident:
+    """Something done while a crisis is open, once for each time that it opened; whoever does it has taken it up.
+    Repeating is harmless. Raises NotPossible once resolved."""
+    if not incident.open:
+        raise NotPossible("the incident is resolved: reopen it first")
+    incident = acknowledge(incident, by, now)
+    if not incident.open:  # a drill or a deadline ends with its acknowledgement
+        return incident
+    key = f"{kind} {incident.reopenings} {step}"
+    return extend(incident, [_line(incident, key, kind, now, by=by, step=step)])
 
 
 def resolve(incident: Incident, by: str, now: datetime, outcome: str | None = None) -> Incident:
@@ -719,6 +754,10 @@ def _announcement(before: Incident, moment: Moment) -> tuple[Change | None, str 
             return "escalated", "no-intervention"
         case "unanswered":
             return None, None
+        case (
+            "assessed" | "referred" | "responded"
+        ):  # the bus knows no change for them: what they are is the step
+            return "intervening" if before.state == "intervening" else "acknowledged", moment.step
         case _:
             return moment.kind, moment.step
 

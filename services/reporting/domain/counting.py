@@ -48,6 +48,8 @@ from shared.policy.counting import month_span
 from shared.policy.model import AppliesTo, FollowUpRule, Policy, Target
 
 TREND_MONTHS = 6
+ASSESSMENT = frozenset({"first-assessment", "in-depth-interview", "risk-assessment"})
+"""The steps of a crisis assessment (A29), as crisis tells them."""
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 
@@ -167,6 +169,10 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
         measured["rewarded-staff"] = (len(rewarded.staff) / rewarded.ranked, rewarded.ranked)
     for name, one in _shares(follow_ups, duties, facts.cases, classes, ended, policy).items():
         measured[name] = (one.value, one.of)
+    incidents = _incidents([one for one in facts.incidents if one.month == month], policy, as_of)
+    for name, counted in (("crisis-assessed", incidents.assessed), ("agencies-respond", incidents.answered)):
+        if counted:
+            measured[name] = (counted.value, counted.of)
     spent = _budget(month[:4], facts, policy)
     if spent:
         measured["budget-per-client"] = (per_client(spent), spent.served)
@@ -181,7 +187,7 @@ def figures(month: str, facts: Facts, policy: Policy, as_of: datetime) -> Figure
         record_in_time=_record_in_time(follow_ups, policy),
         duties=_duties(duties),
         escalations=_escalations([one for one in facts.escalations if one.month == month]),
-        incidents=_incidents([one for one in facts.incidents if one.month == month], policy, as_of),
+        incidents=incidents,
         cases=CaseFigures(
             opened=sum(case.opened == month for case in facts.cases),
             closed=ended["closed"],
@@ -413,6 +419,8 @@ def _incidents(incidents: Sequence[Incident], policy: Policy, as_of: datetime) -
         times = [incident.first[name] for name in ("intervening", "resolved") if name in incident.first]
         return min(times, default=None)
 
+    referred = [step for one in incidents for step in one.done if step.startswith("referred-")]
+    answered = [step for one in incidents for step in one.done if step.startswith("responded-")]
     return IncidentFigures(
         opened=len(incidents),
         resolved=sum(one.is_resolved for one in incidents),
@@ -425,6 +433,8 @@ def _incidents(incidents: Sequence[Incident], policy: Policy, as_of: datetime) -
         intervention_in_time=_within(
             [(one.opened_at, taken_up(one)) for one in incidents], chain.intervention_within, as_of
         ),
+        assessed=share(sum(ASSESSMENT.issubset(one.done) for one in incidents), len(incidents)),
+        answered=share(len(answered), len(referred)),
     )
 
 

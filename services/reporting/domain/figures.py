@@ -126,6 +126,10 @@ class IncidentFigures(Shown):
     """Head of the psychological department told within the limit (F59)."""
     intervention_in_time: Rate
     """Intervention begun, or the incident resolved, within the limit (A30)."""
+    assessed: Rate | None = None
+    """Incidents that were assessed in all three steps (A29). None, as below, in reports of before it was counted."""
+    answered: Rate | None = None
+    """Referrals to hospitals and agencies that were answered (A31)."""
 
 
 class SampleFigures(Shown):

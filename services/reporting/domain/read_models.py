@@ -214,6 +214,8 @@ class Incident(Document):
     """Step of the chain to the earliest page on it."""
     last: dict[str, datetime] = Field(default_factory=dict)
     """Kind of change to the latest time of it."""
+    done: tuple[str, ...] = ()
+    """What was done about it: steps of the assessment (A29), referrals and their answers (A31)."""
 
     @classmethod
     def changed(cls, known: Incident | None, data: IncidentChanged, zone: tzinfo) -> Incident:
@@ -223,9 +225,17 @@ class Incident(Document):
         pages = known.first_paged if known else {}
         if data.change == "paged" and data.step:
             pages = _earliest(pages, data.step, data.at)
+        done = set(known.done) if known else set()
+        if data.change in ("acknowledged", "intervening") and data.step:
+            done.add(data.step)
         opened = first.get("opened") or min(first.values())
         return cls(
-            id=data.incident_id, month=month_of(opened, zone), first=first, first_paged=pages, last=last
+            id=data.incident_id,
+            month=month_of(opened, zone),
+            first=first,
+            first_paged=pages,
+            last=last,
+            done=tuple(sorted(done)),
         )
 
     @property

@@ -226,6 +226,27 @@ async def test_intervention_and_resolution_end_the_pages(system: System) -> None
     assert by == {None, subject}
 
 
+@pytest.mark.clause("A29", "A31")
+async def test_the_three_steps_of_an_assessment_and_a_referral_reach_the_bus(system: System) -> None:
+    await system.publish(crisis_flagged())
+    async with system.client("crisis", "supervisor") as client:
+        incident = (await client.get("/v1/incidents?state=opened")).json()["items"][0]["incident_id"]
+        path = f"/v1/incidents/{incident}"
+        early = await client.post(f"{path}/responses", json={"agency": "hospital"})
+        assert (early.status_code, early.json()["reason"]) == (409, "not-possible")
+        unknown = await client.post(f"{path}/assessments", json={"step": "guess"})
+        assert (unknown.status_code, unknown.json()["field"]) == (422, "body.step")
+        for step in ("first-assessment", "in-depth-interview", "risk-assessment"):
+            assert (await client.post(f"{path}/assessments", json={"step": step})).status_code == 200
+        for what in ("referrals", "responses"):
+            assert (await client.post(f"{path}/{what}", json={"agency": "hospital"})).status_code == 200
+        lines = [line["what"] for line in (await client.get(path)).json()["timeline"]]
+    assert lines[-5:] == ["assessed"] * 3 + ["referred", "responded"]
+    assert [step for change, step in await told(system) if change == "acknowledged"] == [
+        None, "first-assessment", "in-depth-interview", "risk-assessment", "referred-hospital", "responded-hospital",
+    ]  # fmt: skip
+
+
 async def test_a_drill_pages_and_tells_the_bus_nothing(system: System, bot: FakeWeCom) -> None:
     await system.publish(crisis_flagged(level="drill"))
     assert "演练" in bot.pages[0].text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -180,6 +181,36 @@ def test_what_is_resolved_must_be_reopened_before_intervening() -> None:
     story = Story.of().does(domain.resolve)
     with pytest.raises(NotPossible, match="reopen"):
         domain.intervene(story.incident, "staff-1", story.now)
+
+
+@pytest.mark.clause("A29", "A31")
+def test_assessment_and_referral_are_told_as_steps_each_once() -> None:
+    first = partial(domain.assess, step="first-assessment")
+    risk = partial(domain.assess, step="risk-assessment")
+    refer, respond = partial(domain.refer, to="hospital"), partial(domain.respond, whose="hospital")
+    story = Story.of().does(first).does(first)  # whoever assesses has taken it up
+    assert (story.incident.state, story.incident.awaiting) == ("acknowledged", False)
+    story.does(domain.intervene).does(risk).does(refer).does(refer).does(respond)
+
+    told = [(said.change, said.step) for said in domain.announced(story.incident).values()]
+    assert told[2:] == [
+        ("acknowledged", None), ("acknowledged", "first-assessment"), ("intervening", None),
+        ("intervening", "risk-assessment"), ("intervening", "referred-hospital"), ("intervening", "responded-hospital"),
+    ]  # fmt: skip
+    story.does(domain.resolve)
+    for act in (first, refer, respond):
+        with pytest.raises(NotPossible, match="reopen"):
+            act(story.incident, "staff-1", story.now)
+    again = [*domain.announced(story.does(domain.reopen).does(first).incident).values()][-1]
+    assert (again.change, again.step) == (
+        "acknowledged",
+        "first-assessment",
+    )  # once for each time that it opened
+
+
+def test_nobody_answers_who_was_not_asked() -> None:
+    with pytest.raises(NotPossible, match="referral"):
+        domain.respond(Story.of().incident, "staff-1", FLAGGED, "social-agency")
 
 
 def test_every_step_is_told_to_the_bus() -> None:

@@ -358,6 +358,23 @@ def test_incidents_are_measured_from_the_flag() -> None:
     assert (told.intervention_in_time.reached, told.intervention_in_time.of) == (1, 2)
 
 
+@pytest.mark.clause("A29", "A31")
+def test_crises_are_counted_that_were_assessed_and_referrals_that_were_answered() -> None:
+    when = at("2026-03-20")
+    steps = ("first-assessment", "in-depth-interview", "risk-assessment", "referred-hospital")
+    told = figures_of(
+        *(incident("i1", "intervening", when, step=step) for step in (*steps, *steps)),
+        incident("i1", "intervening", when, step="responded-hospital"),
+        *(incident("i2", "acknowledged", when, step=step) for step in steps[1:]),
+        incident(
+            "i3", "paged", when, step="first-assessment"
+        ),  # a step of the chain is none of the assessment
+    )
+    found = {one.name: (one.value, one.counted, one.met) for one in told.indicators}
+    assert found["crisis-assessed"] == (1 / 3, 3, False)
+    assert found["agencies-respond"] == (0.5, 2, False)
+
+
 def test_an_incident_nobody_took_up_is_a_miss_once_its_time_is_over() -> None:
     told = figures_of(incident("i1", "opened", at("2026-03-20"))).incidents
     assert (told.intervention_in_time.value, told.head_told_in_time.value) == (0, 0)
