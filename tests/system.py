@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -145,5 +144,3 @@ async def running_system(
             yield System(stack, clock, progress, publisher)
         finally:
             await publisher.stop()
-    gc.collect()  # what the drivers leave in cycles ends here, while its loop runs, and not in some later test
-    await asyncio.sleep(0)

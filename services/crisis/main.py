@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import structlog
 from fastapi import FastAPI
@@ -75,7 +73,7 @@ def build(
         clock, SystemClock
     ):  # in time-lapse hours pass in milliseconds: nothing there could be late
         runtime.run("auditor", auditor.run, at_once=True)
-    runtime.run("connections", lambda: _until_the_end(http), at_once=True)
+    runtime.closes(http)
     runtime.run("publishing", keeper.publish)
     runtime.run("notices", notices.run)
     runtime.run("erasures", erasures.run)
@@ -89,8 +87,3 @@ def build(
     app.state.auditor = auditor
     app.include_router(routes(pager, store, links, composer, clock))
     return app
-
-
-async def _until_the_end(http: httpx.AsyncClient) -> None:
-    async with http:
-        await asyncio.Event().wait()

@@ -41,6 +41,8 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("intake"))
     )
     crisis = crisis_client("intake", settings, settings.crisis_url, settings.crisis_token)
+    if crisis:
+        runtime.closes(crisis)
     ingress = Ingress(settings, runtime.journal, store, clock, progress, crisis, policies)
     forms = Forms(store, runtime.vault, runtime.access_log, runtime.journal, clock, policies)
     app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))

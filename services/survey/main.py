@@ -58,6 +58,8 @@ def build(settings: SurveySettings, clock: Clock, progress: Progress) -> FastAPI
         "erasures", lambda: carry_out(runtime.db, runtime.vault, erased, lambda: progress.busy("survey"))
     )
     crisis = crisis_client("survey", settings, settings.crisis_url, settings.crisis_token)
+    if crisis:
+        runtime.closes(crisis)
     line = CrisisLine(crisis, settings.crisis_patience_seconds, progress)
     committing = Committing(runtime.journal, line, sender.wake.set)
     conducting = Conducting(store, committing, runtime.vault, runtime.access_log, clock, policies)

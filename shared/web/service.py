@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import httpx
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -81,6 +82,7 @@ class Runtime:
             self.preparations.append(partial(set_clock, clock, self.db))
             self.run("clock", partial(follow_server_time, clock, self.db), at_once=True)
         self._tasks: list[asyncio.Task[None]] = []
+        self._http: list[httpx.AsyncClient] = []
         self._subscribers: list[tuple[str, Any]] = []
 
     def react(
@@ -124,6 +126,10 @@ class Runtime:
             self._ending.add(f"{self.service} {name}")
         (self._at_once if at_once else self._later).append((name, task))
 
+    def closes(self, http: httpx.AsyncClient) -> None:
+        """Close this client when the service ends."""
+        self._http.append(http)
+
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         self._start([*self._at_once, ("bring-up", self._bring_up)])
@@ -138,6 +144,8 @@ class Runtime:
             await self.journal.close()
             await self.publisher.stop()
             await self.vault.close()
+            for http in self._http:
+                await http.aclose()
             self.client.close()
 
     async def _drain(self) -> None:
