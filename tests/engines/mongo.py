@@ -22,12 +22,19 @@ LIFETIME_SECONDS = 20
 class ReplicaSet:
     """Members named `rs0`; an election takes a second or two."""
 
-    def __init__(self, folder: Path, members: int = 3, *, advertised: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        members: int = 3,
+        *,
+        advertised: Sequence[int] | None = None,
+        cache_gb: float = 0.5,
+    ) -> None:
         """`advertised`: the ports that clients (and the members) are told to call. Raises EngineMissing."""
         folder.mkdir(parents=True, exist_ok=True)
         self.ports = [free_port() for _ in range(members)]
         self._advertised = list(advertised or self.ports)
-        self.members = [self._member(folder, n) for n in range(members)]
+        self.members = [self._member(folder, n, cache_gb) for n in range(members)]
 
     @property
     def url(self) -> str:
@@ -69,13 +76,21 @@ class ReplicaSet:
             f"mongodb://127.0.0.1:{self.ports[n]}/", directConnection=True, serverSelectionTimeoutMS=wait_ms
         )
 
-    def _member(self, folder: Path, n: int) -> Process:
+    def _member(self, folder: Path, n: int, cache_gb: float) -> Process:
         data = folder / f"member-{n}"
         data.mkdir(parents=True, exist_ok=True)
         command = [
             str(mongod()),
             *("--dbpath", str(data), "--port", str(self.ports[n]), "--bind_ip", "127.0.0.1"),
-            *("--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "256", "--nounixsocket"),
+            *(
+                "--replSet",
+                "rs0",
+                "--wiredTigerCacheSizeGB",
+                str(cache_gb),
+                "--oplogSize",
+                "256",
+                "--nounixsocket",
+            ),
             *("--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false"),
             *("--setParameter", f"transactionLifetimeLimitSeconds={LIFETIME_SECONDS}"),
         ]

@@ -46,6 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backlog", type=int, default=100_000, help="how many events wait on the bus before services start"
     )
+    parser.addoption(
+        "--engines", type=int, default=3, help="how many brokers and members of MongoDB the backlog runs on"
+    )
     parser.addoption("--seed", type=int, default=1, help="of the input and of the moments of the faults")
 
 

@@ -58,7 +58,7 @@ def groups(service: str) -> dict[str, Sequence[str]]:
 
 @dataclass
 class Cluster:
-    """Three brokers and three members of a replica set, which survive the runs."""
+    """Brokers and as many members of a replica set, which survive the runs."""
 
     kafka: KafkaCluster
     mongo: ReplicaSet
@@ -66,7 +66,8 @@ class Cluster:
 
     @property
     def engines(self) -> Engines:
-        return Engines(self.kafka.bootstrap, self.mongo.url, idempotence=True, replication=3)
+        replication = len(self.kafka.brokers)
+        return Engines(self.kafka.bootstrap, self.mongo.url, idempotence=True, replication=replication)
 
     async def whole(self) -> None:
         """Start again whatever lies down, and wait until it is there."""

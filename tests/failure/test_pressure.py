@@ -114,10 +114,12 @@ async def _slow(run: Run, proxies: Iterable[Proxy], memory: Memory) -> asyncio.T
 
 
 @pytest.fixture
-def roomy(folder: Path) -> Iterator[Cluster]:
-    """A cluster without a small disk."""
+def roomy(folder: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster of `--engines` brokers and members, with the memory that a large database needs; no small disk."""
     mine = folder / "roomy"
-    cluster = Cluster(KafkaCluster(mine / "kafka", 3), ReplicaSet(mine / "mongo", 3), mine)
+    engines = request.config.getoption("--engines")
+    kafka, mongo = KafkaCluster(mine / "kafka", engines), ReplicaSet(mine / "mongo", engines, cache_gb=3)
+    cluster = Cluster(kafka, mongo, mine)
     with ExitStack() as stack:
         stack.callback(cluster.stop)
         cluster.kafka.start()
