@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from services.crisis.record import Head
 from shared.contracts.envelope import Event
 from shared.contracts.events import CrisisFlagged, EscalationRequired, IncidentChanged
 from shared.mongo.documents import Document
@@ -168,6 +169,8 @@ class Incident(Document):
     """The client asked to be erased while the incident was open: done as soon as it is resolved."""
     next_at: datetime | None = None
     """The next step, as last written down."""
+    record: Head | None = None
+    """Where the chain of what is written down ends (record.py); None before anything is."""
 
     @property
     def crisis(self) -> bool:
@@ -177,6 +180,11 @@ class Incident(Document):
     @property
     def open(self) -> bool:
         return self.state != "resolved"
+
+    @property
+    def sole(self) -> bool:
+        """An open crisis, of which a client has one."""
+        return self.open and self.crisis and self.client_id != ERASED
 
     @property
     def case_id(self) -> str | None:
@@ -192,7 +200,7 @@ class Incident(Document):
         flags = self.flags
         return super().to_mongo() | {
             "open": self.open,
-            "sole": self.open and self.crisis,
+            "sole": self.sole,
             "flag_ids": [flag.unique for flag in flags],
         }
 
@@ -316,10 +324,15 @@ def merge(stored: Incident, other: Incident) -> Incident:
     )
 
 
+def retold(incident: Incident, lines: Iterable[Moment]) -> Incident:
+    """The incident as these lines tell it, whatever it says of itself: to prove the one by the other."""
+    return extend(_blank(incident), lines)
+
+
 def _blank(incident: Incident) -> Incident:
     return Incident(
         id=incident.id, client_id=incident.client_id, drill=incident.drill, deadline=incident.deadline,
-        aliases=incident.aliases, erase=incident.erase, awaiting=False,
+        aliases=incident.aliases, erase=incident.erase, awaiting=False, record=incident.record,
     )  # fmt: skip
 
 

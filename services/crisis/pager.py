@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from services.crisis import domain
 from services.crisis.chains import Chains
 from services.crisis.dispatch import Dispatcher
-from services.crisis.domain import Flag, Incident, Page
+from services.crisis.domain import Flag, Incident, NotPossible, Page
 from services.crisis.keeper import SERVICE, Keeper, Letter
 from services.crisis.message import Composer
 from services.crisis.store import Store
@@ -143,6 +143,8 @@ class Pager:
             return None
         before = watch.incident
         after = decide(before)
+        if after.open and not before.open:
+            self._check_alone(after)
         if after is not before:
             watch.incident = after
             self.board.setdefault(after.id, watch)
@@ -150,6 +152,17 @@ class Pager:
             self._measure(before, after)
             self._changed(watch)
         return after
+
+    def _check_alone(self, reopened: Incident) -> None:
+        for watch in self.board.values():
+            other = watch.incident
+            if (
+                other.sole
+                and reopened.sole
+                and other.client_id == reopened.client_id
+                and other.id != reopened.id
+            ):
+                raise NotPossible("another incident of this client is open: go on with that one")
 
     async def written_down(self, incident_id: str, seconds: float) -> bool:
         """Wait a little for the keeper. False: it is in memory only, and will be written later."""

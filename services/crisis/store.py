@@ -83,12 +83,21 @@ class Store:
                 return Incident.model_validate(found)
         return None
 
+    async def open_one_of(self, session: Session, client_id: str) -> Incident | None:
+        """The one open incident of a client."""
+        found = await self._incidents.find_one({"sole": True, "client_id": client_id}, session=session)
+        return Incident.model_validate(found) if found else None
+
     async def new_lines(self, session: Session, incident_id: str, lines: Sequence[Moment]) -> list[Moment]:
         """Those lines of a timeline that are not written down yet."""
         keys = [line_key(incident_id, line) for line in lines]
         known = self._timeline.find({"_id": {"$in": keys}}, {"_id": 1}, session=session)
         found = {document["_id"] async for document in known}
         return [line for line, key in zip(lines, keys, strict=True) if key not in found]
+
+    async def count_lines(self, session: Session, incident_id: str) -> int:
+        """How many lines of an incident are written down."""
+        return await self._timeline.count_documents({"incident_id": incident_id}, session=session)
 
     async def get(self, incident_id: str) -> Incident | None:
         """An incident by its id or by one under which another replica opened it."""
@@ -131,6 +140,37 @@ class Store:
         """Every line of an incident's timeline, oldest first."""
         found = self._timeline.find({"incident_id": incident_id}).sort([("moment.at", 1), ("moment.seq", 1)])
         return [Moment.model_validate(line["moment"]) async for line in found]
+
+    # --- the record -------------------------------------------------------------------------------------------
+
+    async def kept(self, incident_id: str | None = None) -> list[str]:
+        """The ids of all incidents of which anything is kept, or whether it is so of one; oldest first."""
+        where = {"_id": incident_id} if incident_id else {}
+        found = self._incidents.find(where, {"_id": 1}).sort([("opened_at", 1), ("_id", 1)])
+        ids = [document["_id"] async for document in found]
+        left: list[dict[str, Any]] = [
+            {"$match": {"incident_id": incident_id} if incident_id else {}},
+            {"$group": {"_id": "$incident_id"}},
+        ]
+        known = set(ids)
+        ids += sorted([one["_id"] async for one in self._timeline.aggregate(left) if one["_id"] not in known])
+        return ids
+
+    async def record(self, incident_id: str) -> tuple[Incident | None, list[dict[str, Any]]]:
+        """An incident and the entries of its record as they lie there, in the order written, of one moment.
+
+        Raises pydantic.ValidationError for an incident that is none.
+        """
+        while True:
+            before = await self._incidents.find_one({"_id": incident_id})
+            entries = self._timeline.find({"incident_id": incident_id}).sort(
+                [("number", 1), ("moment.at", 1)]
+            )
+            found = [entry async for entry in entries]
+            if (
+                await self._incidents.find_one({"_id": incident_id}) == before
+            ):  # not while it is being written
+                return (Incident.model_validate(before) if before else None), found
 
     # --- claims -----------------------------------------------------------------------------------------------
 
@@ -184,7 +224,11 @@ class Store:
         over = [found["_id"] async for found in self._incidents.find({"client_id": ERASED}, {"_id": 1})]
         await self._timeline.update_many(
             {"incident_id": {"$in": over}, "moment.flag.client_id": client_id},
-            {"$set": {f"moment.flag.{name}": value for name, value in NOBODY.items()}},
+            # Without the salt nobody finds the client by trying out ids; the chain holds all the same.
+            {
+                "$set": {f"moment.flag.{name}": value for name, value in NOBODY.items()},
+                "$unset": {"salt": ""},
+            },
         )
         if await self._incidents.find_one({"client_id": client_id}, {"_id": 1}) is None:
             await self._erasures.delete_one({"_id": client_id})
