@@ -7,7 +7,7 @@ import structlog
 from fastapi import FastAPI
 from pymongo.errors import PyMongoError
 
-from services.crisis.api import routes
+from services.crisis.api import FLAGGING, routes
 from services.crisis.auditor import Auditor
 from services.crisis.chains import Chains
 from services.crisis.dispatch import Dispatcher
@@ -82,7 +82,7 @@ def build(
     async def required(_: Runtime) -> dict[str, bool]:
         return {"pager": pager.running}
 
-    app = create_app(runtime, "Aftercare crisis", required=required)
+    app = create_app(runtime, "Aftercare crisis", required=required, large_bodies=frozenset({FLAGGING}))
     app.state.pager = pager
     app.state.auditor = auditor
     app.include_router(routes(pager, store, links, composer, clock))
