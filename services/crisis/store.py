@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -14,6 +15,9 @@ from shared.mongo.documents import Document
 
 REMEMBER_FLAGS = timedelta(days=40)
 """How far back flags are recognised without asking the database: longer than the bus keeps them (30 days)."""
+
+KEEP_TOLD_SECONDS = 40 * 86_400
+"""How long a notice is kept once it was told."""
 
 
 class Notice(Document):
@@ -28,6 +32,8 @@ class Notice(Document):
     case_id: str | None = None
     due_at: datetime
     at: datetime
+    message: str | None = None
+    """The message in which it is told."""
     told_at: datetime | None = None
 
 
@@ -66,7 +72,8 @@ class Store:
             "moment.at", partialFilterExpression={"moment.kind": "flagged"}, name="flags"
         )
         await self._claims.create_index("expire_at", expireAfterSeconds=0)
-        await self._notices.create_index([("told_at", 1), ("at", 1)])
+        await self._notices.create_index([("told_at", 1), ("role", 1), ("at", 1)])
+        await self._notices.create_index("told_at", expireAfterSeconds=KEEP_TOLD_SECONDS, name="told")
 
     # --- incidents --------------------------------------------------------------------------------------------
 
@@ -206,14 +213,32 @@ class Store:
         found = self._incidents.find({"client_id": {"$in": list(clients)}}, session=session)
         return [Incident.model_validate(document) async for document in found]
 
-    async def untold(self) -> list[Notice]:
-        """The notices that nobody has been told of, oldest first."""
-        found = self._notices.find({"told_at": None}).sort("at", 1).limit(1000)
-        return [Notice.model_validate(document) async for document in found]
+    async def untold(self) -> dict[str, datetime]:
+        """The roles that have something to be told, and since when."""
+        steps: list[dict[str, Any]] = [
+            {"$match": {"told_at": None}},
+            {"$group": {"_id": "$role", "first": {"$min": "$at"}}},
+        ]
+        return {found["_id"]: found["first"] async for found in self._notices.aggregate(steps)}
 
-    async def told(self, keys: Sequence[str], now: datetime) -> None:
-        """Mark notices as told."""
-        await self._notices.update_many({"_id": {"$in": list(keys)}}, {"$set": {"told_at": now}}, hint="_id_")
+    async def gather(self, role: str, message: str) -> Counter[tuple[str, str]]:
+        """Put everything that a role has not been told into a message; returns how many of each (rule, clause).
+
+        What comes later is left to the next message, however long this one takes.
+        """
+        await self._notices.update_many({"role": role, "told_at": None}, {"$set": {"message": message}})
+        steps: list[dict[str, Any]] = [
+            {"$match": {"told_at": None, "role": role, "message": message}},
+            {"$group": {"_id": {"rule": "$rule", "clause": "$clause"}, "count": {"$sum": 1}}},
+        ]
+        counted: Counter[tuple[str, str]] = Counter()
+        async for found in self._notices.aggregate(steps):
+            counted[found["_id"]["rule"], found["_id"]["clause"]] = found["count"]
+        return counted
+
+    async def told(self, message: str, now: datetime) -> None:
+        """Mark the notices of a message as told."""
+        await self._notices.update_many({"message": message, "told_at": None}, {"$set": {"told_at": now}})
 
     async def erasures(self) -> list[str]:
         """The clients who asked to be erased and of whom something may be left."""
