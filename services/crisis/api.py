@@ -141,7 +141,7 @@ def _see(incident: Incident, pager: Pager) -> IncidentView:
         level=incident.level,
         drill=incident.drill,
         awaiting_acknowledgement=incident.awaiting,
-        flags=len(incident.flags),
+        flags=max(incident.flags_written, len(incident.flags)),
         opened_at=incident.opened_at,
         since=incident.since,
         acknowledged_at=incident.acknowledged_at,

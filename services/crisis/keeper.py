@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -33,6 +34,8 @@ SOURCE = "/aftercare/crisis"
 
 Letter = tuple[ConsumerRecord, Refused]
 
+MOST_LETTERS_BYTES = 64 * 2**20
+"""So much of what could not be read is held in memory until the database takes it."""
 WRITTEN_SECONDS = 30.0
 """An incident that takes longer to be written down waits behind the others: it may be the only one that cannot be."""
 
@@ -72,6 +75,7 @@ class Keeper:
         self._progress = progress
         self._dirty: dict[str, None] = {}
         self._letters: dict[str, Letter] = {}
+        self._letters_bytes = 0
         self._saving: str | None = None
         self._wake = asyncio.Event()
         self._busy: AbstractContextManager[None] | None = None
@@ -90,8 +94,18 @@ class Keeper:
         self._dirty.pop(incident_id, None)
 
     def enclose(self, unique: str, letter: Letter) -> None:
-        """The dead letter to be written together with an unreadable flag."""
-        self._letters[unique] = letter
+        """The dead letter to be written together with an unreadable flag.
+
+        While the database is away they gather here. Beyond a bound they go without their payload: their origin says
+        where it lies on the bus, and over HTTP the sender was told.
+        """
+        record, refusal = letter
+        size = len(record.value or b"")
+        if self._letters_bytes + size > MOST_LETTERS_BYTES:
+            log.error("a dead letter is kept without its payload: too many wait", origin=record.topic)
+            record, size = dataclasses.replace(record, key=None, value=None, headers=()), 0
+        self._letters_bytes += size
+        self._letters[unique] = (record, refusal)
 
     def is_dirty(self, incident_id: str) -> bool:
         return incident_id in self._dirty or incident_id == self._saving
@@ -161,7 +175,8 @@ class Keeper:
             head = merged.record
             log.info("written down", incident=merged.id, entries=head.count, head=head.hash)
         for flag in incident.flags:
-            self._letters.pop(flag.unique, None)
+            if letter := self._letters.pop(flag.unique, None):
+                self._letters_bytes -= len(letter[0].value or b"")
         self._saving = None
         board.written(incident, merged)
         if outcome.parcels:
@@ -179,7 +194,8 @@ class Keeper:
         await self._dead_letters.add(outcome, self._enclosed(fresh), self._clock.now(), session)
         if fresh:
             head, outcome.additions["timeline"] = await self._chained(session, merged, stored, fresh)
-            merged = merged.model_copy(update={"record": head})
+            flags = merged.flags_written + sum(1 for line in fresh if line.flag)
+            merged = merged.model_copy(update={"record": head, "flags_written": flags})
         merged = domain.pruned(merged)
         merged = merged.model_copy(update={"next_at": domain.next_at(merged, self._chains.of(merged))})
         kept = (

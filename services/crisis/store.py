@@ -10,11 +10,9 @@ from typing import Any, ClassVar
 from pymongo.errors import DuplicateKeyError
 
 from services.crisis.domain import ERASED, NOBODY, Incident, Moment
+from services.crisis.known_flags import REMEMBERED, Known
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document
-
-REMEMBER_FLAGS = timedelta(days=40)
-"""How far back flags are recognised without asking the database: longer than the bus keeps them (30 days)."""
 
 KEEP_TOLD_SECONDS = 40 * 86_400
 """How long a notice is kept once it was told."""
@@ -66,8 +64,10 @@ class Store:
         await self._incidents.create_index([("state", 1), ("opened_at", -1), ("_id", -1)])
         await self._incidents.create_index([("opened_at", -1), ("_id", -1)])
         await self._incidents.create_index("aliases")
-        await self._incidents.create_index("flag_ids")
         await self._timeline.create_index([("incident_id", 1), ("moment.at", 1), ("moment.seq", 1)])
+        await self._timeline.create_index(
+            "moment.flag.unique", partialFilterExpression={"moment.kind": "flagged"}, name="flag"
+        )
         await self._timeline.create_index(
             "moment.at", partialFilterExpression={"moment.kind": "flagged"}, name="flags"
         )
@@ -81,14 +81,20 @@ class Store:
         """The stored version of an incident: by id, by a flag, or as the open one of the same client."""
         names = [incident.id, *incident.aliases]
         ways: list[dict[str, Any]] = [{"_id": {"$in": names}}, {"aliases": {"$in": names}}]
-        ways.append({"flag_ids": {"$in": [flag.unique for flag in incident.flags]}})
-        if incident.crisis and incident.open:
-            ways.append({"sole": True, "client_id": incident.client_id})
         for way in ways:
             found = await self._incidents.find_one(way, session=session)
             if found is not None:
                 return Incident.model_validate(found)
-        return None
+        return await self._by_flag(session, incident) or (
+            await self.open_one_of(session, incident.client_id) if incident.sole else None
+        )
+
+    async def _by_flag(self, session: Session, incident: Incident) -> Incident | None:
+        flags = {"$in": [flag.unique for flag in incident.flags]}
+        wanted = {"moment.kind": "flagged", "moment.flag.unique": flags}
+        line = await self._timeline.find_one(wanted, {"incident_id": 1}, session=session)
+        found = line and await self._incidents.find_one({"_id": line["incident_id"]}, session=session)
+        return Incident.model_validate(found) if found else None
 
     async def open_one_of(self, session: Session, client_id: str) -> Incident | None:
         """The one open incident of a client."""
@@ -120,14 +126,14 @@ class Store:
         wanted = {"$or": [{"open": True}, {"next_at": {"$ne": None}, "resolved_at": {"$gte": lately}}]}
         return [Incident.model_validate(found) async for found in self._incidents.find(wanted)]
 
-    async def known_flags(self, now: datetime) -> dict[str, tuple[str, str]]:
-        """The flags that the bus may bring once more: `source id` to digest and incident."""
-        wanted = {"moment.kind": "flagged", "moment.at": {"$gte": now - REMEMBER_FLAGS}}
-        fields = {"incident_id": 1, "moment.flag.unique": 1, "moment.flag.digest": 1}
-        found: dict[str, tuple[str, str]] = {}
-        async for line in self._timeline.find(wanted, fields):
-            flag = line["moment"]["flag"]
-            found[flag["unique"]] = (flag["digest"], line["incident_id"])
+    async def known_flags(self, now: datetime) -> list[tuple[str, Known]]:
+        """The flags that the bus may bring once more, by `source id`, oldest first."""
+        wanted = {"moment.kind": "flagged", "moment.at": {"$gte": now - REMEMBERED}}
+        fields = {"incident_id": 1, "moment.at": 1, "moment.flag.unique": 1, "moment.flag.digest": 1}
+        found: list[tuple[str, Known]] = []
+        async for line in self._timeline.find(wanted, fields).sort("moment.at", 1):
+            flag, at = line["moment"]["flag"], line["moment"]["at"]
+            found.append((flag["unique"], Known(flag["digest"], line["incident_id"], at)))
         return found
 
     async def newest(

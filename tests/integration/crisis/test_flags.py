@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -90,3 +91,25 @@ async def test_a_flag_of_the_future_and_one_of_long_ago_page_at_once(system: Sys
     await system.publish(crisis_flagged(id="1", client_id="client-1", flagged_at=at("2026-04-01 20:00")))
     await system.publish(crisis_flagged(id="2", client_id="client-2", flagged_at=at("2025-01-01 00:00")))
     assert len(bot.pages) >= 2
+
+
+async def test_a_sender_that_runs_wild_is_one_incident_that_stays_small_and_keeps_no_other_flag_waiting(
+    system: System, bot: FakeWeCom
+) -> None:
+    await system.put(*(Outgoing("crisis-flagged", b"x", b"%d" % n, ()) for n in range(3_000)))
+    await system.put(Outgoing.of(crisis_flagged(client_id="client-7")))
+    async with asyncio.timeout(60):
+        await bot.wait_for(2, seconds=60)
+    await system.settled(120)
+    assert [("client-7" in page.text, "无法读取" in page.text) for page in bot.pages] == [
+        (False, True),
+        (True, False),
+    ]
+    crisis = system.db("crisis")
+    wild = await crisis.get_collection("incidents").find_one({"client_id": "unknown"})
+    assert wild["flags_written"] == 3_000
+    assert len(wild["timeline"]) < 200
+    assert await crisis.get_collection("timeline").count_documents({"incident_id": wild["_id"]}) == 3_001
+    assert await crisis.get_collection("dead_letters").count_documents({}) == 3_000
+    pager = system.app("crisis").state.pager
+    assert len(pager.find(wild["_id"]).incident.timeline) < 200

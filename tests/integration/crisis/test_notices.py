@@ -1,4 +1,4 @@
-"""Escalations that do not page: one message for each role within working hours, lost by nothing and doubled by little."""
+"""Escalations that do not page: one message for each role within working hours; nothing is lost, little doubled."""
 
 from __future__ import annotations
 
