@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from aftercare import dead_letters, policy, topics
+from aftercare import dead_letters, incidents, policy, topics
 from aftercare.demo import demo
 from aftercare.doctor import doctor
 from aftercare.drill import drill
@@ -35,6 +35,7 @@ app.command()(publish)
 app.command()(tail)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(incidents.app, name="incidents")
 app.add_typer(policy.app, name="policy")
 app.command()(drill)
 app.command()(doctor)

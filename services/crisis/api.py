@@ -12,13 +12,15 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+import structlog
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Body as InBody
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict
 from pymongo.errors import PyMongoError
 
 from services.crisis import domain
-from services.crisis.domain import Incident, NotPossible, State
+from services.crisis.domain import Flag, Incident, NotPossible, State
 from services.crisis.flags import TOPIC, unreadable_over_http
 from services.crisis.links import Expired, Forged, Link, Links
 from services.crisis.message import Composer
@@ -30,11 +32,16 @@ from shared.contracts.envelope import Refused, parse_structured
 from shared.contracts.events import CrisisFlagged
 from shared.contracts.types import Code, Timestamp, write_time
 from shared.web.auth import Principal, allowed
-from shared.web.problems import Problem
+from shared.web.bodies import Body, read_body
+from shared.web.problems import MAX_REQUEST_BYTES, Problem
+
+log = structlog.get_logger(__name__)
 
 ANSWER_WITHIN_SECONDS = 15.0
 """A caller is told by then whether its flag is safe; paging and storing go on."""
 WRITTEN_WITHIN_SECONDS = 3.0
+FLAGGING = "/v1/crises"
+"""Where flags come in. A body that is too large pages as well, like any that cannot be read."""
 
 Act = Callable[[Incident, str, datetime], Incident]
 """What somebody does about an incident: who, and when."""
@@ -134,7 +141,7 @@ def _see(incident: Incident, pager: Pager) -> IncidentView:
         level=incident.level,
         drill=incident.drill,
         awaiting_acknowledgement=incident.awaiting,
-        flags=len(incident.flags),
+        flags=max(incident.flags_written, len(incident.flags)),
         opened_at=incident.opened_at,
         since=incident.since,
         acknowledged_at=incident.acknowledged_at,
@@ -179,7 +186,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     # --- flags ------------------------------------------------------------------------------------------------
 
     @router.post(
-        "/v1/crises",
+        FLAGGING,
         status_code=202,
         tags=["crises"],
         summary="Flag a crisis: a structured CloudEvent `aftercare.crisis-flagged.v1`",
@@ -187,33 +194,43 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         openapi_extra={"requestBody": {"content": {"application/cloudevents+json": {"schema": {}}}}},
     )
     async def flag_crisis(request: Request) -> Taken:
-        body = await request.body()
+        body = await read_body(request)
         try:
             raised = _raise(body)
         except Refused as refusal:
-            flag, letter = unreadable_over_http(body, refusal, clock)
+            flag, letter = unreadable_over_http(body.content, refusal, clock)
             await _taken(pager.raise_flag(flag, letter))
             raise Problem(
-                422,
+                422 if body.whole else 413,
                 refusal.reason,
                 f"{refusal.message}; people were paged about a flag that cannot be read: mend and send it again",
                 field=refusal.field or None,
             ) from None
         return await _taken(raised)
 
-    def _raise(body: bytes) -> Raised:
-        now = clock.now()
+    def _raise(body: Body) -> Raised:
         try:
-            document = json.loads(body)
+            flag = _read(body, clock.now())
+        except Refused:
+            raise
+        except Exception as error:  # whatever it is, somebody may be in danger
+            log.error("reading a flag failed", error=type(error).__name__)
+            raise Refused("handler-error", "", "reading the flag failed") from None
+        if pager.is_reused(flag):
+            raise Refused("id-reused", "id", "a flag with this source and id said something else before")
+        return pager.raise_flag(flag)
+
+    def _read(body: Body, now: datetime) -> Flag:
+        if not body.whole:
+            raise Refused("too-large", "", f"a request body may have at most {MAX_REQUEST_BYTES} bytes")
+        try:
+            document = json.loads(body.content)
         except (ValueError, RecursionError):
             raise Refused("malformed", "", "the body is not JSON") from None
         event = parse_structured(document, now)
         if not isinstance(event.data, CrisisFlagged):
             raise Refused("wrong-topic", "type", f"only {TOPIC} is taken here")
-        flag = domain.read_flag(event, event.data, now)
-        if pager.is_reused(flag):
-            raise Refused("id-reused", "id", "a flag with this source and id said something else before")
-        return pager.raise_flag(flag)
+        return domain.read_flag(event, event.data, now)
 
     async def _taken(raised: Raised) -> Taken:
         """Wait until a provider has accepted the page or the incident is stored, whichever comes first."""
@@ -348,7 +365,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         incident_id: str,
         response: Response,
         principal: Principal = Depends(supervisors),
-        resolution: Annotated[Resolution | None, Body()] = None,
+        resolution: Annotated[Resolution | None, InBody()] = None,
     ) -> IncidentView:
         outcome = resolution.outcome if resolution else None
         return await _act(incident_id, response, principal, partial(domain.resolve, outcome=outcome))

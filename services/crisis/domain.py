@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from services.crisis.record import Head
 from shared.contracts.envelope import Event
 from shared.contracts.events import CrisisFlagged, EscalationRequired, IncidentChanged
 from shared.mongo.documents import Document
@@ -66,6 +67,10 @@ HEAD_MARGIN = timedelta(minutes=1)
 GRACE = timedelta(minutes=10)
 """Who acknowledges only after A30's time is up gets this long before the chain starts again."""
 HEAD_RETRIES_ONCE_RESOLVED = 5
+
+MANY_FLAGS = 100
+"""An incident with more flags than this (a sender that runs wild) keeps of those that changed nothing the newest."""
+NEWEST_FLAGS = 20
 
 
 class Value(BaseModel):
@@ -168,6 +173,10 @@ class Incident(Document):
     """The client asked to be erased while the incident was open: done as soon as it is resolved."""
     next_at: datetime | None = None
     """The next step, as last written down."""
+    flags_written: int = 0
+    """How many flags stand in the record: of very many, the incident itself does not keep all (`pruned`)."""
+    record: Head | None = None
+    """Where the chain of what is written down ends (record.py); None before anything is."""
 
     @property
     def crisis(self) -> bool:
@@ -177,6 +186,11 @@ class Incident(Document):
     @property
     def open(self) -> bool:
         return self.state != "resolved"
+
+    @property
+    def sole(self) -> bool:
+        """An open crisis, of which a client has one."""
+        return self.open and self.crisis and self.client_id != ERASED
 
     @property
     def case_id(self) -> str | None:
@@ -189,12 +203,7 @@ class Incident(Document):
 
     def to_mongo(self) -> dict[str, Any]:
         """With the fields that are only there to be found by."""
-        flags = self.flags
-        return super().to_mongo() | {
-            "open": self.open,
-            "sole": self.open and self.crisis,
-            "flag_ids": [flag.unique for flag in flags],
-        }
+        return super().to_mongo() | {"open": self.open, "sole": self.sole}
 
 
 class NotPossible(Exception):
@@ -259,8 +268,6 @@ def join(incident: Incident, flag: Flag) -> Incident:
 
 def joins(incident: Incident, flag: Flag) -> bool:
     """Whether a flag belongs to this incident: same client, still open, and drills among themselves."""
-    if any(known.unique == flag.unique for known in incident.flags):
-        return True
     return (
         incident.open
         and incident.deadline is None
@@ -299,9 +306,10 @@ def extend(incident: Incident, moments: Iterable[Moment]) -> Incident:
     if incident.timeline and fresh[0].order < incident.timeline[-1].order:
         fresh = sorted((*incident.timeline, *fresh), key=lambda moment: moment.order)
         incident = _blank(incident)
+    timeline = (*incident.timeline, *fresh)
     for moment in fresh:
         incident = _evolve(incident, moment)
-    return incident
+    return incident.model_copy(update={"timeline": timeline})
 
 
 def merge(stored: Incident, other: Incident) -> Incident:
@@ -316,15 +324,27 @@ def merge(stored: Incident, other: Incident) -> Incident:
     )
 
 
+def retold(incident: Incident, lines: Iterable[Moment]) -> Incident:
+    """The incident as these lines tell it, whatever it says of itself: to prove the one by the other."""
+    return extend(_blank(incident), lines)
+
+
 def _blank(incident: Incident) -> Incident:
     return Incident(
         id=incident.id, client_id=incident.client_id, drill=incident.drill, deadline=incident.deadline,
-        aliases=incident.aliases, erase=incident.erase, awaiting=False,
+        aliases=incident.aliases, erase=incident.erase, awaiting=False, record=incident.record,
+        flags_written=incident.flags_written,
     )  # fmt: skip
 
 
 def _evolve(incident: Incident, moment: Moment) -> Incident:
-    change: dict[str, Any] = {"timeline": (*incident.timeline, moment)}
+    """The state after one more line; the timeline itself is left to the caller, who has many to add."""
+    change = _effect(incident, moment)
+    return incident.model_copy(update=change) if change else incident
+
+
+def _effect(incident: Incident, moment: Moment) -> dict[str, Any]:
+    change: dict[str, Any] = {}
     match moment.kind:
         case "flagged":
             change |= _flagged(incident, moment)
@@ -347,13 +367,13 @@ def _evolve(incident: Incident, moment: Moment) -> Incident:
             change |= _reopened(incident, moment.at)
         case "escalated" | "unanswered" | "assessed" | "referred" | "responded":
             pass  # told to others; it moves nothing
-    return incident.model_copy(update=change)
+    return change
 
 
 def _flagged(incident: Incident, moment: Moment) -> dict[str, Any]:
     flag = moment.flag
     assert flag is not None
-    if not incident.timeline:
+    if incident.opened_at is None:
         change = _start(incident, moment.at)
         return change | {"opened_at": moment.at, "since": flag.flagged_at, "level": flag.level}
     if not incident.open:
@@ -686,11 +706,29 @@ def scrubbed(incident: Incident) -> Incident:
 
 
 def pruned(incident: Incident) -> Incident:
-    """Without the pages of rounds long past: the whole timeline lies in its own collection."""
+    """Without the pages of rounds long past, and without flags that changed nothing where there are very many: the
+    whole timeline lies in its own collection."""
     numbers = [m.round for m in incident.timeline if _is_attempt(m, incident.run)]
     newest = max(numbers, default=0)
-    kept = tuple(moment for moment in incident.timeline if _is_kept(moment, incident.run, newest))
+    dropped = _quiet_flags(incident)
+    kept = tuple(m for m in incident.timeline if m.id not in dropped and _is_kept(m, incident.run, newest))
     return incident if len(kept) == len(incident.timeline) else incident.model_copy(update={"timeline": kept})
+
+
+def _quiet_flags(incident: Incident) -> set[str]:
+    """The lines of flags that changed nothing, the newest apart; none where there are not many flags."""
+    flagged = [moment.id for moment in incident.timeline if moment.kind == "flagged"]
+    if len(flagged) <= MANY_FLAGS:
+        return set()
+    quiet: set[str] = set()
+    before = _blank(incident)
+    for moment in incident.timeline:
+        after = _evolve(before, moment)
+        if moment.kind == "flagged" and after is before:
+            quiet.add(moment.id)
+        before = after
+    with_case = [m.id for m in incident.timeline if m.flag and m.flag.case_id]
+    return quiet.difference(flagged[-NEWEST_FLAGS:], with_case[-1:])
 
 
 def _is_kept(moment: Moment, run: int, newest: int) -> bool:
@@ -723,14 +761,17 @@ def announced(incident: Incident) -> dict[str, IncidentChanged]:
         return {}
     told: dict[str, IncidentChanged] = {}
     before = _blank(incident)
+    case_id: str | None = None
     for moment in incident.timeline:
         change, step = _announcement(before, moment)
         before = _evolve(before, moment)
+        if moment.flag and moment.flag.case_id:
+            case_id = moment.flag.case_id
         if change is not None:
             told[moment.id] = IncidentChanged(
                 incident_id=incident.id,
                 client_id=incident.client_id,
-                case_id=before.case_id,
+                case_id=case_id,
                 change=change,
                 at=moment.at,
                 by=moment.by,
@@ -743,7 +784,7 @@ def announced(incident: Incident) -> dict[str, IncidentChanged]:
 def _announcement(before: Incident, moment: Moment) -> tuple[Change | None, str | None]:
     match moment.kind:
         case "flagged":
-            if not before.timeline:
+            if before.opened_at is None:
                 return "opened", None
             if not before.open:
                 return "reopened", None

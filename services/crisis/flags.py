@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
@@ -49,7 +51,7 @@ class Offsets:
         pending = self._pending[place]
         pending[offset] = True
         commit = None
-        while pending and pending[first := min(pending)]:
+        while pending and pending[first := next(iter(pending))]:  # they began in their order
             del pending[first]
             commit = first + 1
         return commit
@@ -68,7 +70,9 @@ class FlagReader:
         self._clock = clock
         self._progress = progress
         self._offsets = Offsets()
-        self._settling: set[asyncio.Task[None]] = set()
+        self._commits: dict[TopicPartition, tuple[Any, int]] = {}
+        """Consumer and offset to be committed next, for each partition."""
+        self._to_commit = asyncio.Event()
         progress.reads(self.group, [settings.topic(TOPIC)])
 
     async def run(self, loaded: Callable[[], Awaitable[object]]) -> None:
@@ -84,11 +88,9 @@ class FlagReader:
             await broker.start()
             self.reading = True
             self.started.set()
-            await asyncio.Event().wait()
+            await self._commit_for_ever()
         finally:
             self.reading = False
-            for task in self._settling:
-                task.cancel()
             await broker.stop()
 
     async def wait_started(self) -> None:
@@ -101,10 +103,13 @@ class FlagReader:
             for record in message.raw_message:
                 place = TopicPartition(record.topic, record.partition)
                 self._offsets.begin(place, record.offset)
-                raised = self._raise(record)
-                task = asyncio.create_task(self._settle(message, place, record.offset, raised))
-                self._settling.add(task)
-                task.add_done_callback(self._settling.discard)
+                stored = self._raise(record).stored
+                # No task and no record is kept for each: without the database very many may wait.
+                settle = partial(self._settle, message.consumer, place, record.offset)
+                if stored is None:
+                    settle()
+                else:
+                    stored.add_done_callback(settle)
 
     def _raise(self, record: ConsumerRecord) -> Raised:
         now = self._clock.now()
@@ -126,21 +131,30 @@ class FlagReader:
         flag = domain.unreadable_flag(f"{origin} {record.timestamp}", origin, self._clock.now())
         return self._pager.raise_flag(flag, (record, refusal))
 
-    async def _settle(
-        self, message: KafkaMessage, place: TopicPartition, offset: int, raised: Raised
+    def _settle(
+        self, consumer: Any, place: TopicPartition, offset: int, _: asyncio.Future[None] | None = None
     ) -> None:
-        if raised.stored is not None:
-            await asyncio.shield(raised.stored)
         commit = self._offsets.settle(place, offset)
-        if commit is None:
-            return
+        if commit is not None:
+            self._commits[place] = (consumer, commit)
+            self._to_commit.set()
+
+    async def _commit_for_ever(self) -> None:
+        while True:
+            await self._to_commit.wait()
+            self._to_commit.clear()
+            commits, self._commits = self._commits, {}
+            for place, (consumer, offset) in commits.items():
+                await self._commit(consumer, place, offset)
+
+    async def _commit(self, consumer: Any, place: TopicPartition, offset: int) -> None:
         try:
-            await message.consumer.commit({place: commit})  # type: ignore[call-arg]
+            await consumer.commit({place: offset})
         except (KafkaError, OSError) as error:
             # Safe because the records come again and their flags are known.
             log.warning("committing flags failed", error=type(error).__name__)
             return
-        self._progress.committed(self.group, place.topic, place.partition, commit)
+        self._progress.committed(self.group, place.topic, place.partition, offset)
 
 
 def unreadable_over_http(body: bytes, refusal: Refused, clock: Clock) -> tuple[Flag, Letter]:

@@ -35,9 +35,9 @@ class Links:
         self._base = base_url.rstrip("/")
         self._valid = valid
 
-    def make(self, incident_id: str, recipient: str, now: datetime) -> str:
-        """The address to put into a message."""
-        expires = int((now + self._valid).timestamp())
+    def make(self, incident_id: str, recipient: str, now: datetime, at_least: timedelta = timedelta()) -> str:
+        """The address to put into a message. It can be used for as long as is set, and for `at_least` so long."""
+        expires = int((now + max(self._valid, at_least)).timestamp())
         said = f"{incident_id} {recipient} {expires}".encode()
         return f"{self._base}/a/{_encode(said)}.{_encode(self._sign(said))}"
 

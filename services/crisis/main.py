@@ -7,7 +7,7 @@ import structlog
 from fastapi import FastAPI
 from pymongo.errors import PyMongoError
 
-from services.crisis.api import routes
+from services.crisis.api import FLAGGING, routes
 from services.crisis.auditor import Auditor
 from services.crisis.chains import Chains
 from services.crisis.dispatch import Dispatcher
@@ -22,6 +22,7 @@ from services.crisis.reactions import TOPICS, CrisisReactions
 from services.crisis.roster import read_roster
 from services.crisis.settings import CrisisSettings
 from services.crisis.store import Store
+from services.crisis.working_hours import WorkingHours
 from shared.clock import Clock, SystemClock
 from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
@@ -40,7 +41,8 @@ def build(
 ) -> FastAPI:
     """The application. `transport` carries all requests that leave it, where no real provider may be reached."""
     runtime = Runtime(SERVICE, settings, clock, progress)
-    chains = Chains(load_versions(settings.policy_file))
+    policies = load_versions(settings.policy_file)
+    chains = Chains(policies)
     http = httpx.AsyncClient(timeout=settings.page_timeout, transport=transport)
     store = Store(runtime.db)
     key = settings.master_key.get_secret_value() if settings.master_key else None
@@ -52,7 +54,7 @@ def build(
     erasures = Erasures(store, runtime.vault, progress)
     pager = Pager(store, keeper, dispatcher, composer, chains, clock, progress, erasures.wake)
     flags = FlagReader(settings, pager, clock, progress)
-    notices = Notices(store, dispatcher, clock, progress)
+    notices = Notices(store, dispatcher, WorkingHours(policies), clock, progress)
     heartbeat = settings.heartbeat_url.get_secret_value() if settings.heartbeat_url else None
     auditor = Auditor(pager, keeper, flags, clock, heartbeat, http)
 
@@ -82,7 +84,7 @@ def build(
     async def required(_: Runtime) -> dict[str, bool]:
         return {"pager": pager.running}
 
-    app = create_app(runtime, "Aftercare crisis", required=required)
+    app = create_app(runtime, "Aftercare crisis", required=required, large_bodies=frozenset({FLAGGING}))
     app.state.pager = pager
     app.state.auditor = auditor
     app.include_router(routes(pager, store, links, composer, clock))

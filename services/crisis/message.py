@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.crisis.chains import Chains
 from services.crisis.channels import Message
@@ -11,6 +11,9 @@ from services.crisis.links import Links
 from services.crisis.roster import Recipient
 from shared.contracts.types import COMPANY_ZONE, write_time
 from shared.web.texts import Language, text
+
+NEXT_MARGIN = timedelta(hours=1)
+"""A link outlives the coming of the next one by this much."""
 
 
 class Composer:
@@ -23,7 +26,9 @@ class Composer:
 
     def compose(self, incident: Incident, page: Page, recipient: Recipient, now: datetime) -> Message:
         """The page for one recipient."""
-        link = self._links.make(incident.id, recipient.id, now)
+        link = self._links.make(
+            incident.id, recipient.id, now, at_least=self._until_next_round(incident, now)
+        )
         record = self._record(incident)
         lines = [self._line(incident, page, "zh"), text("crisis.page.acknowledge", "zh", link=link)]
         if record:
@@ -35,6 +40,12 @@ class Composer:
             data=self._data(incident, page, recipient, link, record),
             at=now,
         )
+
+    def _until_next_round(self, incident: Incident, now: datetime) -> timedelta:
+        """How long until a message with a newer link comes, if nobody answers: late rounds come a week apart."""
+        assert incident.since is not None
+        age = max(now - incident.since, timedelta())
+        return self._chains.of(incident).repetition(age).every + NEXT_MARGIN
 
     def _line(self, incident: Incident, page: Page, language: Language) -> str:
         assert incident.since is not None

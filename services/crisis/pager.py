@@ -19,8 +19,9 @@ from pymongo.errors import PyMongoError
 from services.crisis import domain
 from services.crisis.chains import Chains
 from services.crisis.dispatch import Dispatcher
-from services.crisis.domain import Flag, Incident, Page
+from services.crisis.domain import Flag, Incident, NotPossible, Page
 from services.crisis.keeper import SERVICE, Keeper, Letter
+from services.crisis.known_flags import KnownFlags
 from services.crisis.message import Composer
 from services.crisis.store import Store
 from shared.clock import Clock
@@ -100,7 +101,7 @@ class Pager:
         self._progress = progress
         self._name = secrets.token_hex(8)
         self._aliases: dict[str, str] = {}
-        self._flags: dict[str, tuple[str, str]] = {}
+        self._flags = KnownFlags()
         self._ended: dict[str, Incident] = {}
         self._stored: dict[str, asyncio.Future[None]] = {}
 
@@ -111,7 +112,7 @@ class Pager:
         known = self._flags.get(flag.unique)
         if known is not None:
             metrics.EVENTS_REPEATED.labels(SERVICE).inc()
-            return Raised(known[1], self.find(known[1]), self._stored.get(flag.unique))
+            return Raised(known.incident_id, self.find(known.incident_id), self._stored.get(flag.unique))
         if letter is not None:
             self._keeper.enclose(flag.unique, letter)
         watch = next((w for w in self.board.values() if domain.joins(w.incident, flag)), None)
@@ -121,18 +122,19 @@ class Pager:
         else:
             watch.incident = domain.join(watch.incident, flag)
         key = watch.incident.id
-        self._flags[flag.unique] = (flag.digest, key)
+        self._flags.remember(flag.unique, flag.digest, key, flag.received_at)
         stored = self._stored[flag.unique] = asyncio.get_running_loop().create_future()
         self._work_on(watch)  # before anything else: nothing stands between a flag and its page
         self._changed(watch)
         metrics.EVENTS_HANDLED.labels(SERVICE, "crisis-flagged").inc()
         log.info("a flag was raised", incident=key, level=flag.level, origin=flag.origin)
+        self._flags.forget(self._clock.now())
         return Raised(key, watch, stored)
 
     def is_reused(self, flag: Flag) -> bool:
         """Whether a flag of the same source and id said something else before."""
         known = self._flags.get(flag.unique)
-        return known is not None and known[0] != flag.digest
+        return known is not None and known.digest != flag.digest
 
     # --- what people do ---------------------------------------------------------------------------------------
 
@@ -143,6 +145,8 @@ class Pager:
             return None
         before = watch.incident
         after = decide(before)
+        if after.open and not before.open:
+            self._check_alone(after)
         if after is not before:
             watch.incident = after
             self.board.setdefault(after.id, watch)
@@ -150,6 +154,17 @@ class Pager:
             self._measure(before, after)
             self._changed(watch)
         return after
+
+    def _check_alone(self, reopened: Incident) -> None:
+        for watch in self.board.values():
+            other = watch.incident
+            if (
+                other.sole
+                and reopened.sole
+                and other.client_id == reopened.client_id
+                and other.id != reopened.id
+            ):
+                raise NotPossible("another incident of this client is open: go on with that one")
 
     async def written_down(self, incident_id: str, seconds: float) -> bool:
         """Wait a little for the keeper. False: it is in memory only, and will be written later."""
@@ -322,7 +337,7 @@ class Pager:
 
     async def load(self) -> None:
         """Take over what lies in the database; what was missed while nobody ran is done at once."""
-        self._flags = await self._store.known_flags(self._clock.now()) | self._flags
+        self._flags.load(await self._store.known_flags(self._clock.now()))
         await self._merge_stored(first=True)
         self._keeper.prepared.set()
 
@@ -349,7 +364,8 @@ class Pager:
             if domain.settled(stored, self.chains.of(stored)):
                 continue
             watch = self.board[stored.id] = Watch(stored)
-            self._flags |= {flag.unique: (flag.digest, stored.id) for flag in stored.flags}
+            for flag in stored.flags:
+                self._flags.remember(flag.unique, flag.digest, stored.id, flag.received_at)
             if any(line.kind == "paged" for line in stored.timeline):
                 watch.accepted.set()
             elif stored.run_at and not first and stored.deadline is None:
@@ -365,7 +381,7 @@ class Pager:
     def written(self, incident: Incident, merged: Incident) -> None:
         """What was in memory is now stored, perhaps as part of another replica's incident."""
         for flag in incident.flags:
-            self._flags[flag.unique] = (flag.digest, merged.id)
+            self._flags.remember(flag.unique, flag.digest, merged.id, flag.received_at)
             waiting = self._stored.pop(flag.unique, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
@@ -405,6 +421,8 @@ class Pager:
         ):
             return
         if self.board.pop(key, None) is not None:
+            # The database knows the aliases as well, of what it keeps.
+            self._aliases = {old: new for old, new in self._aliases.items() if new != key}
             self._ended[key] = watch.incident
             if len(self._ended) > KEEP_ENDED:
                 del self._ended[next(iter(self._ended))]

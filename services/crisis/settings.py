@@ -27,7 +27,7 @@ class CrisisSettings(Settings):
     heartbeat_url: SecretStr | None = None
     """Requested every 20 seconds while all is well, so that somebody outside notices when it is not."""
     page_link_valid: timedelta = timedelta(hours=24)
-    """How long the link to acknowledge in a message can be used."""
+    """How long the link to acknowledge in a message can be used; at least until the next page brings a newer one."""
     page_timeout: float = 5.0
     """Seconds that a provider has for its answer."""
 

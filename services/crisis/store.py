@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -9,11 +10,12 @@ from typing import Any, ClassVar
 from pymongo.errors import DuplicateKeyError
 
 from services.crisis.domain import ERASED, NOBODY, Incident, Moment
+from services.crisis.known_flags import REMEMBERED, Known
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document
 
-REMEMBER_FLAGS = timedelta(days=40)
-"""How far back flags are recognised without asking the database: longer than the bus keeps them (30 days)."""
+KEEP_TOLD_SECONDS = 40 * 86_400
+"""How long a notice is kept once it was told."""
 
 
 class Notice(Document):
@@ -28,6 +30,8 @@ class Notice(Document):
     case_id: str | None = None
     due_at: datetime
     at: datetime
+    message: str | None = None
+    """The message in which it is told."""
     told_at: datetime | None = None
 
 
@@ -60,13 +64,16 @@ class Store:
         await self._incidents.create_index([("state", 1), ("opened_at", -1), ("_id", -1)])
         await self._incidents.create_index([("opened_at", -1), ("_id", -1)])
         await self._incidents.create_index("aliases")
-        await self._incidents.create_index("flag_ids")
         await self._timeline.create_index([("incident_id", 1), ("moment.at", 1), ("moment.seq", 1)])
+        await self._timeline.create_index(
+            "moment.flag.unique", partialFilterExpression={"moment.kind": "flagged"}, name="flag"
+        )
         await self._timeline.create_index(
             "moment.at", partialFilterExpression={"moment.kind": "flagged"}, name="flags"
         )
         await self._claims.create_index("expire_at", expireAfterSeconds=0)
-        await self._notices.create_index([("told_at", 1), ("at", 1)])
+        await self._notices.create_index([("told_at", 1), ("role", 1), ("at", 1)])
+        await self._notices.create_index("told_at", expireAfterSeconds=KEEP_TOLD_SECONDS, name="told")
 
     # --- incidents --------------------------------------------------------------------------------------------
 
@@ -74,14 +81,25 @@ class Store:
         """The stored version of an incident: by id, by a flag, or as the open one of the same client."""
         names = [incident.id, *incident.aliases]
         ways: list[dict[str, Any]] = [{"_id": {"$in": names}}, {"aliases": {"$in": names}}]
-        ways.append({"flag_ids": {"$in": [flag.unique for flag in incident.flags]}})
-        if incident.crisis and incident.open:
-            ways.append({"sole": True, "client_id": incident.client_id})
         for way in ways:
             found = await self._incidents.find_one(way, session=session)
             if found is not None:
                 return Incident.model_validate(found)
-        return None
+        return await self._by_flag(session, incident) or (
+            await self.open_one_of(session, incident.client_id) if incident.sole else None
+        )
+
+    async def _by_flag(self, session: Session, incident: Incident) -> Incident | None:
+        flags = {"$in": [flag.unique for flag in incident.flags]}
+        wanted = {"moment.kind": "flagged", "moment.flag.unique": flags}
+        line = await self._timeline.find_one(wanted, {"incident_id": 1}, session=session)
+        found = line and await self._incidents.find_one({"_id": line["incident_id"]}, session=session)
+        return Incident.model_validate(found) if found else None
+
+    async def open_one_of(self, session: Session, client_id: str) -> Incident | None:
+        """The one open incident of a client."""
+        found = await self._incidents.find_one({"sole": True, "client_id": client_id}, session=session)
+        return Incident.model_validate(found) if found else None
 
     async def new_lines(self, session: Session, incident_id: str, lines: Sequence[Moment]) -> list[Moment]:
         """Those lines of a timeline that are not written down yet."""
@@ -89,6 +107,10 @@ class Store:
         known = self._timeline.find({"_id": {"$in": keys}}, {"_id": 1}, session=session)
         found = {document["_id"] async for document in known}
         return [line for line, key in zip(lines, keys, strict=True) if key not in found]
+
+    async def count_lines(self, session: Session, incident_id: str) -> int:
+        """How many lines of an incident are written down."""
+        return await self._timeline.count_documents({"incident_id": incident_id}, session=session)
 
     async def get(self, incident_id: str) -> Incident | None:
         """An incident by its id or by one under which another replica opened it."""
@@ -104,14 +126,14 @@ class Store:
         wanted = {"$or": [{"open": True}, {"next_at": {"$ne": None}, "resolved_at": {"$gte": lately}}]}
         return [Incident.model_validate(found) async for found in self._incidents.find(wanted)]
 
-    async def known_flags(self, now: datetime) -> dict[str, tuple[str, str]]:
-        """The flags that the bus may bring once more: `source id` to digest and incident."""
-        wanted = {"moment.kind": "flagged", "moment.at": {"$gte": now - REMEMBER_FLAGS}}
-        fields = {"incident_id": 1, "moment.flag.unique": 1, "moment.flag.digest": 1}
-        found: dict[str, tuple[str, str]] = {}
-        async for line in self._timeline.find(wanted, fields):
-            flag = line["moment"]["flag"]
-            found[flag["unique"]] = (flag["digest"], line["incident_id"])
+    async def known_flags(self, now: datetime) -> list[tuple[str, Known]]:
+        """The flags that the bus may bring once more, by `source id`, oldest first."""
+        wanted = {"moment.kind": "flagged", "moment.at": {"$gte": now - REMEMBERED}}
+        fields = {"incident_id": 1, "moment.at": 1, "moment.flag.unique": 1, "moment.flag.digest": 1}
+        found: list[tuple[str, Known]] = []
+        async for line in self._timeline.find(wanted, fields).sort("moment.at", 1):
+            flag, at = line["moment"]["flag"], line["moment"]["at"]
+            found.append((flag["unique"], Known(flag["digest"], line["incident_id"], at)))
         return found
 
     async def newest(
@@ -131,6 +153,37 @@ class Store:
         """Every line of an incident's timeline, oldest first."""
         found = self._timeline.find({"incident_id": incident_id}).sort([("moment.at", 1), ("moment.seq", 1)])
         return [Moment.model_validate(line["moment"]) async for line in found]
+
+    # --- the record -------------------------------------------------------------------------------------------
+
+    async def kept(self, incident_id: str | None = None) -> list[str]:
+        """The ids of all incidents of which anything is kept, or whether it is so of one; oldest first."""
+        where = {"_id": incident_id} if incident_id else {}
+        found = self._incidents.find(where, {"_id": 1}).sort([("opened_at", 1), ("_id", 1)])
+        ids = [document["_id"] async for document in found]
+        left: list[dict[str, Any]] = [
+            {"$match": {"incident_id": incident_id} if incident_id else {}},
+            {"$group": {"_id": "$incident_id"}},
+        ]
+        known = set(ids)
+        ids += sorted([one["_id"] async for one in self._timeline.aggregate(left) if one["_id"] not in known])
+        return ids
+
+    async def record(self, incident_id: str) -> tuple[Incident | None, list[dict[str, Any]]]:
+        """An incident and the entries of its record as they lie there, in the order written, of one moment.
+
+        Raises pydantic.ValidationError for an incident that is none.
+        """
+        while True:
+            before = await self._incidents.find_one({"_id": incident_id})
+            entries = self._timeline.find({"incident_id": incident_id}).sort(
+                [("number", 1), ("moment.at", 1)]
+            )
+            found = [entry async for entry in entries]
+            if (
+                await self._incidents.find_one({"_id": incident_id}) == before
+            ):  # not while it is being written
+                return (Incident.model_validate(before) if before else None), found
 
     # --- claims -----------------------------------------------------------------------------------------------
 
@@ -166,14 +219,32 @@ class Store:
         found = self._incidents.find({"client_id": {"$in": list(clients)}}, session=session)
         return [Incident.model_validate(document) async for document in found]
 
-    async def untold(self) -> list[Notice]:
-        """The notices that nobody has been told of, oldest first."""
-        found = self._notices.find({"told_at": None}).sort("at", 1).limit(1000)
-        return [Notice.model_validate(document) async for document in found]
+    async def untold(self) -> dict[str, datetime]:
+        """The roles that have something to be told, and since when."""
+        steps: list[dict[str, Any]] = [
+            {"$match": {"told_at": None}},
+            {"$group": {"_id": "$role", "first": {"$min": "$at"}}},
+        ]
+        return {found["_id"]: found["first"] async for found in self._notices.aggregate(steps)}
 
-    async def told(self, keys: Sequence[str], now: datetime) -> None:
-        """Mark notices as told."""
-        await self._notices.update_many({"_id": {"$in": list(keys)}}, {"$set": {"told_at": now}}, hint="_id_")
+    async def gather(self, role: str, message: str) -> Counter[tuple[str, str]]:
+        """Put everything that a role has not been told into a message; returns how many of each (rule, clause).
+
+        What comes later is left to the next message, however long this one takes.
+        """
+        await self._notices.update_many({"role": role, "told_at": None}, {"$set": {"message": message}})
+        steps: list[dict[str, Any]] = [
+            {"$match": {"told_at": None, "role": role, "message": message}},
+            {"$group": {"_id": {"rule": "$rule", "clause": "$clause"}, "count": {"$sum": 1}}},
+        ]
+        counted: Counter[tuple[str, str]] = Counter()
+        async for found in self._notices.aggregate(steps):
+            counted[found["_id"]["rule"], found["_id"]["clause"]] = found["count"]
+        return counted
+
+    async def told(self, message: str, now: datetime) -> None:
+        """Mark the notices of a message as told."""
+        await self._notices.update_many({"message": message, "told_at": None}, {"$set": {"told_at": now}})
 
     async def erasures(self) -> list[str]:
         """The clients who asked to be erased and of whom something may be left."""
@@ -184,7 +255,11 @@ class Store:
         over = [found["_id"] async for found in self._incidents.find({"client_id": ERASED}, {"_id": 1})]
         await self._timeline.update_many(
             {"incident_id": {"$in": over}, "moment.flag.client_id": client_id},
-            {"$set": {f"moment.flag.{name}": value for name, value in NOBODY.items()}},
+            # Without the salt nobody finds the client by trying out ids; the chain holds all the same.
+            {
+                "$set": {f"moment.flag.{name}": value for name, value in NOBODY.items()},
+                "$unset": {"salt": ""},
+            },
         )
         if await self._incidents.find_one({"client_id": client_id}, {"_id": 1}) is None:
             await self._erasures.delete_one({"_id": client_id})

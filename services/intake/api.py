@@ -18,7 +18,7 @@ from services.intake.domain.snapshots import end_of_month
 from services.intake.domain.versions import policy_for
 from services.intake.domain.why import why
 from services.intake.forms import Forms
-from services.intake.ingress import Ingress, NotStored, Result
+from services.intake.ingress import FLAG, PAGED, Ingress, NotStored, Result
 from services.intake.store import Store, Those
 from shared.clock import Clock
 from shared.contracts.events import CaseClass
@@ -28,9 +28,12 @@ from shared.mongo.encryption import Sealed, Vault
 from shared.policy.model import Policy
 from shared.policy.versions import Policies
 from shared.web.auth import Principal, allowed
-from shared.web.problems import Problem, problem_response
+from shared.web.bodies import Body, read_body
+from shared.web.problems import MAX_REQUEST_BYTES, Problem, problem_response
 
 MAX_BATCH = 500
+PUBLISHING = "/v1/events"
+"""Where events come in, and where a flag in a body that cannot be taken pages all the same."""
 
 Reader = Annotated[
     Principal, Depends(allowed("operations", "counsellor", "supervisor", "manager", "compliance"))
@@ -81,21 +84,24 @@ def routes(
     async def post_events(
         request: Request, _: Annotated[Principal, Depends(allowed("publisher"))]
     ) -> JSONResponse:
-        documents = _json(await request.body())
-        one = not isinstance(documents, list)
-        if not one and not 1 <= len(documents) <= MAX_BATCH:
-            raise Problem(422, "batch-size", f"a batch has 1 to {MAX_BATCH} events")
+        body = await read_body(request, looking_for=FLAG)
         try:
-            results = await ingress.take([documents] if one else documents)
+            try:
+                documents = _documents(body)
+            except Problem as problem:
+                if not body.mentions:
+                    raise
+                await ingress.page_unreadable([body.content])
+                detail = f"{problem.detail}; {PAGED}"
+                raise Problem(problem.status, problem.reason, detail, field=problem.field) from None
+            results = await ingress.take(documents if isinstance(documents, list) else [documents])
         except NotStored:
             raise Problem(
                 503, "not-stored", "nothing was taken: the database is away, send it again"
             ) from None
-        return (
-            _answer_one(results[0])
-            if one
-            else JSONResponse({"results": [_shown(result) for result in results]})
-        )
+        if not isinstance(documents, list):
+            return _answer_one(results[0])
+        return JSONResponse({"results": [_shown(result) for result in results]})
 
     @router.get("/cases/{case_id}", summary="The case as classified, and why")
     async def get_case(case_id: str, _: Reader) -> JSONResponse:
@@ -168,11 +174,17 @@ def _those(
     return Those(case_class, counsellor, enterprise)
 
 
-def _json(body: bytes) -> Any:
+def _documents(body: Body) -> Any:
+    """What a body holds: a document, or a list of not too many."""
+    if not body.whole:
+        raise Problem(413, "too-large", f"a request body may have at most {MAX_REQUEST_BYTES} bytes")
     try:
-        return json.loads(body)
+        documents = json.loads(body.content)
     except (ValueError, RecursionError):
         raise Problem(400, "malformed", "the body is not JSON") from None
+    if isinstance(documents, list) and not 1 <= len(documents) <= MAX_BATCH:
+        raise Problem(422, "batch-size", f"a batch has 1 to {MAX_BATCH} events")
+    return documents
 
 
 def _answer_one(result: Result) -> JSONResponse:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import httpx
@@ -28,6 +29,12 @@ from shared.observability import tracing
 from shared.policy.versions import Policies
 
 log = structlog.get_logger(__name__)
+
+FLAG = b"crisis-flagged"
+"""Where this stands in what cannot be taken, somebody may be in danger."""
+PAGED = "it speaks of a crisis, and people were paged: mend it and send it again"
+MOST_FORWARDED = 256 * 1024
+"""Bytes. What is larger is not shown to the crisis service, only told of: it would be too large there as well."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,23 @@ class Ingress:
     async def take(self, documents: Sequence[Any]) -> list[Result]:
         """Take what can be taken; one bad event keeps no good one out. Raises `NotStored`."""
         parsed = [self._parse(index, document) for index, document in enumerate(documents)]
-        await self._forward_unreadable(
-            [document for document, (_, event) in zip(documents, parsed, strict=True) if event is None]
-        )
         events = {result.index: event for result, event in parsed if event}
-        refused = await self._too_early(events)
-        events = {index: event for index, event in events.items() if index not in refused}
-        refused |= await self._store(events) if events else {}
+        refused = {result.index: result for result, event in parsed if event is None}
+        # At the same time: neither the good ones nor the bad ones may keep the others from paging.
+        paging = asyncio.create_task(self._page_for(refused, documents))
+        try:
+            refused |= await self._take_good(events)
+        finally:
+            paged = await paging
+        reused = {index: result for index, result in refused.items() if result.reason == "id-reused"}
+        refused |= paged | await self._page_for(reused, documents)
         return [refused.get(result.index, result) for result, _ in parsed]
+
+    async def _take_good(self, events: dict[int, Event]) -> dict[int, Result]:
+        """Store and publish events that can be read; returns those refused. Raises `NotStored`."""
+        early = await self._too_early(events)
+        rest = {index: event for index, event in events.items() if index not in early}
+        return early | (await self._store(rest) if rest else {})
 
     def _parse(self, index: int, document: Any) -> tuple[Result, Event | None]:
         try:
@@ -105,6 +121,7 @@ class Ingress:
             try:
                 case, agreed = await self._cases.case(case_id), await self._cases.agreed(case_id)
             except PyMongoError:
+                await self._forward([event for event in events.values() if event.topic == "crisis-flagged"])
                 raise NotStored from None
             if not may_be_scheduled(case, agreed):
                 told = "W43: the client has not confirmed the plan: have plan-confirmed reported, then send it again"
@@ -152,9 +169,7 @@ class Ingress:
         Where nothing could be stored, events that came along with the crises are sent again by the publisher.
         """
         patience = self._settings.crisis_patience_seconds
-        storing = asyncio.create_task(self._journal.transact_then_publish(work))
-        self._storing.add(storing)
-        storing.add_done_callback(self._stored)
+        storing = self._start_storing(work)
         stored = False
         if (await asyncio.wait([storing], timeout=patience))[0]:
             try:
@@ -168,6 +183,12 @@ class Ingress:
         if not (stored or (told and alone)):
             raise NotStored
 
+    def _start_storing(self, work: Transaction) -> asyncio.Task[tuple[Outcome, asyncio.Task[None]]]:
+        storing = asyncio.create_task(self._journal.transact_then_publish(work))
+        self._storing.add(storing)
+        storing.add_done_callback(self._stored)
+        return storing
+
     def _stored(self, storing: asyncio.Task[Any]) -> None:
         self._storing.discard(storing)
         if not storing.cancelled() and storing.exception():
@@ -178,12 +199,52 @@ class Ingress:
         answers = [await self._tell(_written(event.structured())) for event in crises]
         return all(answer is not None and answer.is_success for answer in answers)
 
-    async def _forward_unreadable(self, documents: Sequence[Any]) -> None:
-        """A flag that cannot be read still pages. The publisher is told to mend it all the same."""
-        for document in documents:
-            given = document.get("type") if isinstance(document, dict) else None
-            if isinstance(given, str) and given.startswith("aftercare.crisis-flagged."):
-                await self._tell(_written(document))
+    async def _page_for(self, refused: dict[int, Result], documents: Sequence[Any]) -> dict[int, Result]:
+        """Page for those refused that speak of a crisis; they are told so. Raises `NotStored`."""
+        bodies = {index: _written(documents[index]) for index in refused}
+        flags = {index: body for index, body in bodies.items() if FLAG in body}
+        if flags:
+            await self.page_unreadable(list(flags.values()))
+        return {index: replace(refused[index], detail=f"{refused[index].detail}; {PAGED}") for index in flags}
+
+    async def page_unreadable(self, bodies: Sequence[bytes]) -> None:
+        """Have people paged for flags that cannot be taken: by the crisis service itself, or by marks on the bus.
+
+        Raises `NotStored` where neither could be told.
+        """
+        for number, body in enumerate(bodies):
+            answer = await self._tell(body if len(body) <= MOST_FORWARDED else _mark(body))
+            if answer is None or not (answer.is_success or answer.status_code == 422):
+                await self._mark_on_the_bus(bodies[number:])
+                return
+
+    async def _mark_on_the_bus(self, bodies: Sequence[bytes]) -> None:
+        """Publish, for each, a flag that says nothing and pages: what they say may be a name, which never travels.
+
+        The same body within ten minutes is one flag; later it may be about another person.
+        """
+        minutes = int(self._clock.now().timestamp()) // 600
+        marks = {
+            f"out unreadable {minutes} {hashlib.sha256(body).hexdigest()}": _mark(body) for body in bodies
+        }
+
+        async def work(session: Session) -> Outcome:
+            seen = await self._journal.seen(session, list(marks))
+            return Outcome(
+                [
+                    Entry(key, [Outgoing("crisis-flagged", b"unreadable", mark, ())])
+                    for key, mark in marks.items()
+                    if key not in seen
+                ]
+            )
+
+        storing = self._start_storing(work)
+        if not (await asyncio.wait([storing], timeout=self._settings.crisis_patience_seconds))[0]:
+            raise NotStored
+        try:
+            storing.result()
+        except PyMongoError:
+            raise NotStored from None
 
     async def _tell(self, body: bytes) -> httpx.Response | None:
         if self._crisis is None:
@@ -206,7 +267,13 @@ def _written(document: Any) -> bytes:
     try:
         return json.dumps(document).encode()
     except RecursionError:
-        return b"nested too deeply to be written"
+        kind = document.get("type") if isinstance(document, dict) else None
+        return b"nested too deeply to be written" + (FLAG if FLAG.decode() in str(kind) else b"")
+
+
+def _mark(body: bytes) -> bytes:
+    """Stands for a flag that cannot be shown, and cannot be read either."""
+    return json.dumps({"unreadable": hashlib.sha256(body).hexdigest(), "bytes": len(body)}).encode()
 
 
 def _refused(index: int, event_id: str | None, refusal: Refused) -> Result:

@@ -7,7 +7,7 @@ import asyncio
 from fastapi import FastAPI
 
 from services.intake import forms_api
-from services.intake.api import routes
+from services.intake.api import PUBLISHING, routes
 from services.intake.forms import Forms
 from services.intake.ingress import Ingress
 from services.intake.reactions import IntakeReactions
@@ -45,7 +45,12 @@ def build(settings: IntakeSettings, clock: Clock, progress: Progress) -> FastAPI
         runtime.closes(crisis)
     ingress = Ingress(settings, runtime.journal, store, clock, progress, crisis, policies)
     forms = Forms(store, runtime.vault, runtime.access_log, runtime.journal, clock, policies)
-    app = create_app(runtime, "Aftercare intake", required=_can_take_something(settings))
+    app = create_app(
+        runtime,
+        "Aftercare intake",
+        required=_can_take_something(settings),
+        large_bodies=frozenset({PUBLISHING}),
+    )
     app.include_router(routes(store, runtime.vault, runtime.access_log, ingress, forms, clock, policies))
     app.include_router(forms_api.routes(forms, policies))
     return app

@@ -21,6 +21,7 @@ from faststream.security import BaseSecurity, SASLScram512
 from shared.contracts.envelope import Event
 from shared.contracts.topics import SERVICES, TOPICS, dead_letter_topic
 from shared.messaging.progress import Progress
+from shared.messaging.turn import Turn
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -118,12 +119,13 @@ class Publisher:
         if self._producer is None:
             await self.start()
         assert self._producer is not None
-        futures = [
-            await self._producer.send(
-                self._settings.topic(record.topic), record.value, key=record.key, headers=list(record.headers)
-            )
-            for record in records
-        ]
+        futures = []
+        turn = Turn()
+        for record in records:
+            await turn.share()
+            topic = self._settings.topic(record.topic)
+            sending = self._producer.send(topic, record.value, key=record.key, headers=list(record.headers))
+            futures.append(await sending)
         for future in futures:
             metadata = await future
             self._progress.produced(metadata.topic, metadata.partition, metadata.offset)

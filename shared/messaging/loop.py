@@ -33,6 +33,7 @@ from shared.contracts.topics import TOPICS
 from shared.messaging.bus import Outgoing, commit
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.progress import Progress
+from shared.messaging.turn import Turn
 from shared.mongo.documents import Changes, View
 from shared.mongo.journal import Entry, Journal, Outcome, is_transient
 from shared.observability import metrics, tracing
@@ -159,7 +160,9 @@ class ReactionLoop:
         now = self._clock.now()
         arrivals: list[Arrival] = []
         refused: list[tuple[ConsumerRecord, Refused]] = []
+        turn = Turn()
         for record in records:
+            await turn.share()
             try:
                 event = parse_record(self._name(record), record.headers, record.value, now)
                 arrivals.append(Arrival(record, event, event.digest()))
@@ -188,7 +191,9 @@ class ReactionLoop:
         # After the reading, at every try: whoever decides later on the same documents says so with a later time.
         now = self._clock.now()
         handled: Counter[str] = Counter()
+        turn = Turn()
         for arrival in fresh:
+            await turn.share()
             event = arrival.event
             try:
                 with tracing.span(

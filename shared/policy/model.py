@@ -469,6 +469,8 @@ class Switches(Strict):
     """W43: whether a session that is scheduled over HTTP before the client has confirmed the plan is refused. One that
     was held is marked either way."""
     service_hours: ServiceHours | None = None
+    working_hours: ServiceHours = ServiceHours(opens=time(9), closes=time(18), days="working-days")
+    """When staff are told of escalations that do not page."""
     hours_run: Literal["on-the-clock", "in-service-hours"] = "on-the-clock"
     """How the limits run that ask for service hours."""
 

@@ -183,6 +183,11 @@ def in_service_hours(
     raise AssertionError("unreachable: there is always another day")
 
 
+def within_hours(instant: datetime, hours: ServiceHours, calendar: WorkCalendar, zone: tzinfo) -> datetime:
+    """The instant itself where it lies within the hours, closing time included, else the next opening."""
+    return in_service_hours(instant, timedelta(0), hours, calendar, zone).at
+
+
 def _time_in(event_data: Mapping[str, Any] | BaseModel, field: str, rule: DutyRule) -> datetime:
     value = field_of(event_data, field)
     instant = datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -135,14 +135,20 @@ class _TooLarge(HTTPException):
 
 
 class BodyLimit:
-    """Refuse a body over the limit, whatever its Content-Length says, before it fills the memory."""
+    """Refuse a body over the limit, whatever its Content-Length says, before it fills the memory.
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_REQUEST_BYTES) -> None:
+    The routes at `aside` see to that by themselves (bodies.py).
+    """
+
+    def __init__(
+        self, app: ASGIApp, limit: int = MAX_REQUEST_BYTES, aside: frozenset[str] = frozenset()
+    ) -> None:
         self.app = app
         self.limit = limit
+        self.aside = aside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self.aside:
             await self.app(scope, receive, send)
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")

@@ -265,9 +265,15 @@ async def _all_reachable(runtime: Runtime) -> dict[str, bool]:
     return {"connected": runtime.connected.is_set()} | await runtime.reachable()
 
 
-def create_app(runtime: Runtime, title: str, *, required: Readiness = _all_reachable) -> FastAPI:
+def create_app(
+    runtime: Runtime,
+    title: str,
+    *,
+    required: Readiness = _all_reachable,
+    large_bodies: frozenset[str] = frozenset(),
+) -> FastAPI:
     """An application with health, metrics, documentation, problem documents and the access log. `required` decides
-    readiness."""
+    readiness; the routes at `large_bodies` limit what they read by themselves (bodies.py)."""
     app = FastAPI(
         title=title,
         version="1",
@@ -277,7 +283,7 @@ def create_app(runtime: Runtime, title: str, *, required: Readiness = _all_reach
     )
     app.state.runtime = runtime
     app.state.authenticator = Authenticator(runtime.settings)
-    app.add_middleware(problems.BodyLimit)
+    app.add_middleware(problems.BodyLimit, aside=large_bodies)
     problems.install(app)
     app.include_router(access_log.routes(runtime.access_log))
     FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz,metrics")

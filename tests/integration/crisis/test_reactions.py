@@ -11,13 +11,14 @@ from tests.integration.crisis.test_pages import path, told
 from tests.system import System
 
 
-def escalation(urgency: str, id: str = "escalation-1", **given: Any) -> Event:
+def escalation(
+    urgency: str, id: str = "escalation-1", source: str = "/aftercare/scheduler", **given: Any
+) -> Event:
     body = {
         "escalation_id": id, "rule": "match-2wd", "clause": "F62", "subject": "follow-up-1",
         "role": "department-manager", "urgency": urgency, "due_at": at("2026-04-01 09:00"), "reason": "late",
     }  # fmt: skip
-    given.setdefault("source", "/aftercare/scheduler")
-    return event("escalation-required", body, time="2026-04-01 10:00", id=id, **given)
+    return event("escalation-required", body | given, time="2026-04-01 10:00", id=id, source=source)
 
 
 async def test_a_deadline_that_must_page_pages_until_acknowledged(system: System, bot: FakeWeCom) -> None:

@@ -96,7 +96,11 @@ async def test_repeating_is_harmless_and_another_body_under_the_same_id_is_not_t
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["length declared", "length not declared"])
-async def test_ten_megabytes_are_refused_and_not_read_to_their_end(stack: Start, declared: bool) -> None:
+async def test_ten_megabytes_are_refused_and_not_kept(
+    stack: Start, declared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where events come in they are looked through for a crisis, so far; elsewhere they are not read to their end."""
+    monkeypatch.setattr("shared.web.bodies.LOOKED_THROUGH_BYTES", 5 * MAX_REQUEST_BYTES)
     chunk, chunks = b"x" * MAX_REQUEST_BYTES, 10
     read = 0
 
@@ -108,10 +112,14 @@ async def test_ten_megabytes_are_refused_and_not_read_to_their_end(stack: Start,
 
     headers = {"Content-Length": str(len(chunk) * chunks)} if declared else {}
     async with stack("intake") as system, system.client("intake", "publisher") as client:
-        answer = await client.post("/v1/events", content=body(), headers=headers)
+        looked_through = await client.post("/v1/events", content=body(), headers=headers)
+        until = read
+        elsewhere = await client.put("/v1/cases/x/file", content=body(), headers=headers)
 
-    assert (answer.status_code, answer.json()["reason"]) == (413, "too-large")
-    assert read < chunks
+    for answer in (looked_through, elsewhere):
+        assert (answer.status_code, answer.json()["reason"]) == (413, "too-large")
+    assert until < chunks
+    assert read - until < 3
 
 
 async def test_who_may_not_publish_is_told_so(stack: Start) -> None:

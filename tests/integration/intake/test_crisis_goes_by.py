@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from aftercare import loopback
+from aftercare.engines import free_port
+from aftercare.fake_wecom import UNLIMITED, FakeWeCom
+from services.intake.main import build
+from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Event
+from shared.web.auth import issue_token
 from tests.builders import case_opened, crisis_flagged
 from tests.conftest import Start
 from tests.integration.intake.fake_crisis import fake_crisis
@@ -20,6 +27,18 @@ from tests.integration.shared.own_mongo import impatient, own_mongo
 from tests.system import System
 
 PATIENCE = 0.3
+
+
+@pytest.fixture
+def bot() -> FakeWeCom:
+    return FakeWeCom(per_minute=UNLIMITED)
+
+
+@pytest.fixture
+async def paging(bot: FakeWeCom) -> AsyncIterator[dict[str, Any]]:
+    """Settings of crisis with which every page goes to the bot."""
+    async with bot.serve() as address:
+        yield {"wecom_webhooks": f"{address}?key=one"}
 
 
 async def post(system: System, *events: Event) -> httpx.Response:
@@ -141,3 +160,134 @@ async def test_a_flag_that_cannot_be_read_is_passed_on_as_it_came(stack: Start) 
     assert first.status_code == 422
     assert second.json()["results"][0]["status"] == "refused"
     assert crisis.told == [unreadable, newer]
+
+
+FLAG = crisis_flagged(id="one").structured()
+WITH_A_NAME = FLAG | {"data": FLAG["data"] | {"name": "王芳"}}
+
+CANNOT_BE_TAKEN: dict[str, tuple[bytes, int, str]] = {
+    "a known id with another body": (
+        json.dumps(FLAG | {"data": FLAG["data"] | {"level": "imminent"}}).encode(), 409, "id-reused"
+    ),
+    "an encoding of China": (json.dumps(WITH_A_NAME, ensure_ascii=False).encode("gbk"), 400, "malformed"),
+    "UTF-16 cut in the middle": (json.dumps(FLAG).encode("utf-16")[:-9], 400, "malformed"),
+    "too large": (json.dumps(FLAG | {"id": "x" * 2_000_000}).encode(), 413, "too-large"),
+    "too large, and last of all a flag": (
+        json.dumps([{"id": "x" * 1_500_000}, FLAG]).encode(), 413, "too-large"
+    ),
+    "a large body": (json.dumps(FLAG | {"data": {"client_id": "危" * 100_000}}).encode(), 413, "too-large"),
+    "no version": (json.dumps(FLAG | {"type": "aftercare.crisis-flagged"}).encode(), 422, "unknown-type"),
+    "no id": (json.dumps(FLAG | {"id": None}).encode(), 422, "missing-attribute"),
+    "too many at once": (json.dumps([FLAG] * 501).encode(), 422, "batch-size"),
+    "nested too deeply": (
+        json.dumps(FLAG | {"data": "-"}).replace('"-"', "[" * 900 + "]" * 900).encode(), 400, "malformed"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("crisis_is", ["there", "away"])
+@pytest.mark.parametrize("what", CANNOT_BE_TAKEN)
+async def test_a_flag_that_cannot_be_taken_pages_and_the_sender_is_told(
+    stack: Start, bot: FakeWeCom, paging: dict[str, Any], what: str, crisis_is: str
+) -> None:
+    """Over HTTP; where the crisis service cannot be told so, by the bus, which then says nothing of what was sent."""
+    body, status, reason = CANNOT_BE_TAKEN[what]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with stack("intake", "crisis", crisis=paging, intake={"crisis_url": url}) as system:
+        await system.publish(crisis_flagged(id="first", client_id="client-2"))
+        assert (await post(system, crisis_flagged(id="one"))).status_code == 202
+        await system.settled()
+        before = len(bot.pages)
+        async with (
+            loopback.serve(system.app("crisis"), port=port) if crisis_is == "there" else nullcontext(),
+            system.client("intake", "publisher") as client,
+        ):
+            answer = await client.post("/v1/events", content=body)
+            await system.settled()
+        said = [record.value for record in await system.records("crisis-flagged")]
+
+    assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+    assert "people were paged" in answer.json()["detail"]
+    assert len(bot.pages) == before + 1
+    assert "无法读取" in bot.pages[-1].text
+    assert (len(said), b"unreadable" in said[-1]) == ((2, False) if crisis_is == "there" else (3, True))
+
+
+async def test_what_cannot_be_taken_and_speaks_of_no_crisis_pages_nobody(stack: Start) -> None:
+    async with (
+        fake_crisis() as crisis,
+        stack("intake", intake={"crisis_url": crisis.url}) as system,
+        system.client("intake", "publisher") as client,
+    ):
+        answers = [await client.post("/v1/events", content=b) for b in (b"{", b"[]", b" " * 2_000_000)]
+        await post(system, case_opened(id="one"))
+        reused = await post(system, case_opened(id="one", agreed_sessions=3))
+
+    assert [answer.status_code for answer in (*answers, reused)] == [400, 422, 413, 409]
+    assert crisis.told == []
+
+
+async def test_where_nobody_could_be_paged_the_sender_is_told_to_send_again(
+    stack: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient(monkeypatch)
+    async with (
+        own_mongo() as mongo,
+        stack(
+            "intake",
+            intake={
+                "mongo_url": mongo.url,
+                "crisis_url": f"http://127.0.0.1:{free_port()}",
+                "crisis_patience_seconds": PATIENCE,
+            },
+        ) as system,
+    ):
+        await asyncio.to_thread(mongo.kill)
+        async with system.client("intake", "publisher") as client:
+            answer = await client.post("/v1/events", content=b'{"type": "aftercare.crisis-flagged.v9"')
+        await asyncio.to_thread(mongo.start)
+    assert (answer.status_code, answer.json()["reason"]) == (503, "not-stored")
+
+
+@pytest.mark.parametrize("bus", ["refuses", "accepts and never answers"])
+async def test_without_kafka_a_flag_at_intake_pages_within_seconds(
+    stack: Start, bot: FakeWeCom, paging: dict[str, Any], settings: dict[str, Any], bus: str
+) -> None:
+    """A real crisis service, a bus that is really away from before the start, and the patience of production."""
+    async with AsyncExitStack() as exits:
+        hole = await exits.enter_async_context(a_hole())
+        away = f"127.0.0.1:{free_port()}" if bus == "refuses" else hole
+        system = await exits.enter_async_context(stack("crisis", crisis=paging))
+        url = await exits.enter_async_context(loopback.serve(system.app("crisis")))
+        own = IntakeSettings(**{**settings, "kafka_bootstrap_servers": away, "crisis_url": url})
+        intake = build(own, system.clock, system.progress)
+        await exits.enter_async_context(intake.router.lifespan_context(intake))
+        token = issue_token(settings["token_secret"], "company", ["publisher"], timedelta(hours=1))
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(intake),
+            base_url="http://intake",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        await exits.enter_async_context(client)
+        async with asyncio.timeout(3 * own.crisis_patience_seconds):
+            answer = await client.post("/v1/events", json=crisis_flagged().structured())
+        assert answer.status_code == 202
+        assert len(bot.pages) == 1
+
+
+@asynccontextmanager
+async def a_hole() -> AsyncIterator[str]:
+    """An address that accepts connections and answers nothing."""
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while await reader.read(65_536):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()

@@ -182,9 +182,7 @@ async def a_long_body() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/events"), ("PUT", "/v1/cases/x/file")])
-async def test_a_long_body_that_does_not_say_so_is_not_read_to_its_end(
-    intake: System, method: str, path: str
-) -> None:
+async def test_a_long_body_that_does_not_say_so_is_refused(intake: System, method: str, path: str) -> None:
     async with intake.client("intake", "publisher", "counsellor") as client:
         answer = await client.request(
             method, path, content=a_long_body(), headers={"Content-Type": "application/json"}

@@ -47,3 +47,24 @@ def test_an_erased_client_leaves_nothing_but_the_times() -> None:
     incident = domain.scrubbed(Story.of(flag(client="client-77")).does(domain.resolve).incident)
     assert "client-77" not in incident.model_dump_json()
     assert domain.settled(incident, CHAIN)
+
+
+def test_of_very_many_flags_those_that_changed_something_and_the_newest_stay_with_the_incident() -> None:
+    story = Story.of(flag("watch", id="first"))
+    for number in range(1, 151):
+        story.flagged(
+            flag("high" if number == 40 else "watch", id=str(number), at=FLAGGED + minutes(number / 100))
+        )
+    whole = story.incident
+    kept = domain.pruned(whole)
+    names = [known.unique.removeprefix("/company ") for known in kept.flags]
+    assert names == ["first", "40", *map(str, range(131, 151))]
+    assert domain.retold(kept, kept.timeline).level == whole.level == "high"
+    assert domain.pruned(kept) is kept
+
+
+def test_few_flags_all_stay() -> None:
+    story = Story.of(flag(id="0"))
+    for number in range(1, 50):
+        story.flagged(flag(id=str(number)))
+    assert len(domain.pruned(story.incident).flags) == 50
