@@ -21,6 +21,7 @@ from services.crisis.pager import Pager
 from services.crisis.reactions import TOPICS, CrisisReactions
 from services.crisis.roster import read_roster
 from services.crisis.settings import CrisisSettings
+from services.crisis.steady import SteadyClock
 from services.crisis.store import Store
 from shared.clock import Clock, SystemClock
 from shared.messaging.progress import Progress
@@ -40,6 +41,8 @@ def build(
 ) -> FastAPI:
     """The application. `transport` carries all requests that leave it, where no real provider may be reached."""
     runtime = Runtime(SERVICE, settings, clock, progress)
+    if isinstance(clock, SystemClock):  # what is due stays due, whatever the machine or the database says
+        clock = SteadyClock(clock)
     chains = Chains(load_versions(settings.policy_file))
     http = httpx.AsyncClient(timeout=settings.page_timeout, transport=transport)
     store = Store(runtime.db)
