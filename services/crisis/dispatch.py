@@ -45,6 +45,9 @@ class Dispatcher:
         self._roster = roster
         self._fallback = fallback
         self._client = client
+        for address in (*fallback, *(address for person in roster.people for address in person.channels)):
+            for result in ("accepted", "rejected"):  # from 0 on, or the first increase is not seen
+                metrics.PAGES.labels(address.kind, result)
 
     async def send(self, roles: Sequence[str], compose: Compose) -> Reach:
         """Page everyone who has one of the roles, each once."""
@@ -52,7 +55,7 @@ class Dispatcher:
         for role in roles:
             having = recipients(self._roster, role, self._fallback)
             if all(recipient.id == DEFAULT for recipient in having):
-                metrics.PAGES_INTO_A_GAP.labels(role).inc()
+                metrics.PAGES_INTO_A_GAP.inc()
             found |= {recipient.id: recipient for recipient in having}
         if not found:
             return Reach(0, "no-channel")
@@ -79,7 +82,7 @@ class Dispatcher:
                 result = await self._attempt(channel, message)
                 if isinstance(result, Accepted):
                     if recipient.id != DEFAULT and address in self._fallback:
-                        metrics.PAGES_OVER_FALLBACK.labels(channel.kind).inc()
+                        metrics.PAGES_OVER_FALLBACK.inc()
                     return Reach(1, channel.kind, doubtful)
                 reason = result.reason
                 doubtful = doubtful or reason in NO_ANSWER

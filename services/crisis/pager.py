@@ -299,7 +299,7 @@ class Pager:
             after = domain.sent(after, page, now, reach.channel, reach.reached)
         else:
             after = domain.failed(after, page, now, reach.channel)
-            metrics.PAGES_TO_NOBODY.labels(reach.channel).inc()
+            metrics.PAGES_TO_NOBODY.inc()
             log.error("a page reached nobody", incident=before.id, step=page.step, reason=reach.channel)
         if reach.reached and (doubt or after is before):  # the latter: another replica sent it meanwhile
             doubt = doubt or "sent-before"

@@ -33,5 +33,9 @@ class SteadyClock(SystemClock):
             self._ahead += expected - told
             log.error("the clock stepped back", seconds=round((expected - told).total_seconds(), 1))
             told = expected
+        elif told > expected + TOLERATED and self._ahead:  # it was put right again
+            back = min(told - expected, self._ahead)
+            self._ahead -= back
+            told -= back
         self._last, self._at = told, at
         return to_millisecond(told)

@@ -84,14 +84,9 @@ PAGES = Counter("aftercare_pages_total", "Pages by channel and result.", ["chann
 PAGES_OVER_FALLBACK = Counter(
     "aftercare_pages_over_fallback_total",
     "Pages that only a channel of nobody in particular took: none of the person's own did.",
-    ["channel"],
 )
-PAGES_INTO_A_GAP = Counter(
-    "aftercare_pages_into_a_gap_total", "Pages to a role that nobody had at the time.", ["role"]
-)
-PAGES_TO_NOBODY = Counter(
-    "aftercare_pages_to_nobody_total", "Pages that reached nobody over any channel.", ["reason"]
-)
+PAGES_INTO_A_GAP = Counter("aftercare_pages_into_a_gap_total", "Pages to a role that nobody had at the time.")
+PAGES_TO_NOBODY = Counter("aftercare_pages_to_nobody_total", "Pages that reached nobody over any channel.")
 PAGES_REPEATED = Counter(
     "aftercare_pages_repeated_total",
     "Pages that somebody may have got before, as the timeline says as well: better twice than never.",
@@ -120,6 +115,16 @@ DRILL_ACCEPTED_SECONDS = Gauge(
     "aftercare_drill_accepted_timestamp_seconds",
     "When a provider last accepted the page of a drill, in Unix time; 0 where none did since the start.",
 )
+
+# An increase from nothing is not seen: what alerts ask for is there from the start.
+for _way in ("bus", "http"):
+    for _result in ("read", "unreadable"):
+        FLAGS.labels(_way, _result)
+for _service in ("intake", "survey"):
+    for _result in ("taken", "refused", "failed"):
+        CRISES_OVER_HTTP.labels(_service, _result)
+for _result in ("taken", "refused", "withheld"):
+    HEARTBEATS.labels(_result)
 
 # --- messages -------------------------------------------------------------------------------------------------
 MESSAGES = Counter("aftercare_messages_total", "Messages handed to the gateway, by template and result.",

@@ -40,6 +40,14 @@ def test_it_goes_on_at_its_own_pace_where_the_clock_steps_back() -> None:
     assert clock.now() == at("2026-04-01 10:06")
 
 
+def test_it_is_right_again_once_the_clock_is() -> None:
+    machine, clock = steady()
+    machine.wrong = -HOUR
+    clock.now()
+    machine.passed, machine.wrong = 60, timedelta()
+    assert clock.now() == at("2026-04-01 10:01")
+
+
 def test_it_follows_ahead_and_stays_there() -> None:
     machine, clock = steady()
     machine.wrong = HOUR
