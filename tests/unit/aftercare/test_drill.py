@@ -41,7 +41,7 @@ def test_the_first_acknowledgement_counts_and_says_who() -> None:
     ]
     measured = measure(timeline, FLAGGED, 0.06)
     assert measured.acknowledged is not None
-    assert (round(measured.acknowledged, 4), measured.by) == (20.9996, "staff-7")
+    assert (round(measured.acknowledged, 4), measured.by) == (21.3996, "staff-7")
 
 
 def test_a_drill_waits_for_page_database_and_person_each_for_its_time() -> None:
