@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,10 +28,34 @@ class Measured:
     opened: float | None
     paged: float | None
     channel: str | None
+    acknowledged: float | None = None
+    by: str | None = None
+    """Who acknowledged."""
+    written: float | None = None
+    """Until the database was seen to hold it, to a tenth of a second."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """For what a drill waits, in seconds from the flag."""
+
+    paged: float
+    acknowledged: float = 0.0
+    """0: it is not waited for."""
+
+    def over(self, measured: Measured, passed: float) -> bool:
+        """Whether all has come that is waited for, or has had its time."""
+        accepted = measured.paged is not None or passed > self.paged
+        answered = measured.acknowledged is not None or passed > self.acknowledged or measured.paged is None
+        written = measured.written is not None or passed > self.paged
+        return accepted and answered and written
 
 
 def drill(
     wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for an accepted page.")] = 30,
+    wait_acknowledged: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait until somebody acknowledges; 0: not at all.")
+    ] = 0,
     url: Annotated[
         str | None, typer.Option(help="Where crisis is; by default that of the running stack.")
     ] = None,
@@ -43,9 +67,10 @@ def drill(
     ] = None,
     data: DataFolder = DATA,
 ) -> None:
-    """Flag a crisis that is marked as a drill, and measure flag, incident and page. It plans nothing.
+    """Flag a crisis that is marked as a drill, and measure each part of the way to a page. It plans nothing.
 
-    People on duty are paged. Ends with exit code 1 when no provider accepted the page in time.
+    People on duty are paged. Ends with exit code 1 when no provider accepted the page in time, or when nobody
+    acknowledged it although that was waited for.
     """
     url = url or service_url("crisis", data)
     token = token or _own_token(data)
@@ -53,7 +78,7 @@ def drill(
         base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=wait + 20
     ) as client:
         try:
-            incident, measured = run_drill(client, wait)
+            incident, measured = run_drill(client, Wait(wait, wait_acknowledged))
         except httpx.TransportError as error:
             raise Mistake(
                 f"crisis at {url} does not answer ({type(error).__name__}): start it, or name it with --url"
@@ -62,10 +87,23 @@ def drill(
     out.print(f"  flag -> answered       {_seconds(measured.taken)}")
     out.print(f"  flag -> incident       {_seconds(measured.opened)}")
     out.print(f"  flag -> page accepted  {_seconds(measured.paged)} {measured.channel or ''}".rstrip())
+    out.print(f"  flag -> written down   {_seconds(measured.written)}")
+    if wait_acknowledged:
+        by = f"by {measured.by}" if measured.by else ""
+        out.print(f"  flag -> acknowledged   {_seconds(measured.acknowledged)} {by}".rstrip())
+    if measured.written is None:
+        out.print(f"not written down within {wait:g} s: look at the database", style="yellow", soft_wrap=True)
     if measured.paged is None:
         out.print(
             f"no provider accepted the page within {wait:g} s: check that AFTERCARE_ROSTER_FILE or "
             "AFTERCARE_WECOM_WEBHOOKS names a channel, and the log of crisis",
+            style="red",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
+    if wait_acknowledged and measured.acknowledged is None:
+        out.print(
+            f"nobody acknowledged within {wait_acknowledged:g} s: ask who was on duty whether they saw it",
             style="red",
             soft_wrap=True,
         )
@@ -77,34 +115,47 @@ def _own_token(data: Path) -> str:
     return issue_token(secret, "aftercare-drill", ["supervisor"], timedelta(hours=1))
 
 
-def run_drill(client: httpx.Client, wait: float) -> tuple[str, Measured]:
-    """Flag, then look at the incident's timeline until its page was accepted. Raises Mistake."""
+def run_drill(client: httpx.Client, wait: Wait) -> tuple[str, Measured]:
+    """Flag, then look at the incident until all has come that is waited for. Raises Mistake."""
     flagged = datetime.now(UTC)
     began = time.monotonic()
     taken = _checked(client.post("/v1/crises", json=_flag(flagged)))
     answered = time.monotonic() - began
     incident_id = str(taken["incident_id"])
+    written = None
     while True:
         incident = _checked(client.get(f"/v1/incidents/{incident_id}"))
-        measured = measure(incident["timeline"], flagged, answered)
-        if measured.paged is not None or time.monotonic() - began > wait:
+        passed = time.monotonic() - began
+        if written is None and incident["written_down"]:
+            written = passed
+        measured = replace(measure(incident["timeline"], flagged, answered), written=written)
+        if wait.over(measured, passed):
             return incident_id, measured
         time.sleep(0.1)
 
 
 def measure(timeline: list[dict[str, Any]], flagged: datetime, answered: float) -> Measured:
     """The parts of the time, out of the incident's own timeline."""
-    opened = paged = None
-    channel = None
+    found: dict[str, tuple[float, dict[str, Any]]] = {}
     for line in timeline:
-        since = (datetime.fromisoformat(line["at"]) - flagged).total_seconds()
         # The timeline is kept to the millisecond, the flag is not.
-        since = max(since, 0.0)
-        if line["what"] == "flagged" and opened is None:
-            opened = since
-        if line["what"] == "paged" and paged is None:
-            paged, channel = since, line["channel"]
-    return Measured(answered, opened, paged, channel)
+        since = max((datetime.fromisoformat(line["at"]) - flagged).total_seconds(), 0.0)
+        found.setdefault(line["what"], (since, line))
+
+    def part(what: str) -> float | None:
+        return found[what][0] if what in found else None
+
+    def said(what: str, name: str) -> str | None:
+        return found[what][1].get(name) if what in found else None
+
+    return Measured(
+        taken=answered,
+        opened=part("flagged"),
+        paged=part("paged"),
+        channel=said("paged", "channel"),
+        acknowledged=part("acknowledged"),
+        by=said("acknowledged", "by"),
+    )
 
 
 def _flag(flagged: datetime) -> dict[str, Any]:
@@ -136,4 +187,6 @@ def _checked(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value * 1000:.0f} ms"
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 10 else f"{value:.0f} s"

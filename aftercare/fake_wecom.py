@@ -48,6 +48,8 @@ class ReceivedPage:
     key: str
     text: str
     mentioned: tuple[str, ...]
+    at: float = 0.0
+    """When it was taken, by the bot's clock."""
 
     @property
     def link(self) -> str:
@@ -136,8 +138,9 @@ class FakeWeCom:
             return 44004, "content is empty"
         if len(content.encode()) > MAX_BYTES:
             return 40058, "content exceed max length"
-        self._sent[key].append(self.clock())
-        self.pages.append(ReceivedPage(key, content, _names(text.get("mentioned_list"))))
+        now = self.clock()
+        self._sent[key].append(now)
+        self.pages.append(ReceivedPage(key, content, _names(text.get("mentioned_list")), now))
         return 0, "ok"
 
     def _is_over_limit(self, key: str) -> bool:

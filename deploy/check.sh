@@ -42,7 +42,13 @@ if declare -F render > /dev/null; then
     # Rendered in a copy, where an overlay gets the secrets that are never committed.
     cp -R deploy/k8s "$work/k8s"
     rendered=()
-    for folder in "$work"/k8s/base "$work"/k8s/overlays/*/; do
+    for component in "$work"/k8s/components/*/; do # each on the base alone
+        folder=$work/k8s/with-$(basename "$component")
+        mkdir "$folder"
+        printf 'resources: [../base]\ncomponents: [../components/%s]\n' "$(basename "$component")" \
+            > "$folder/kustomization.yaml"
+    done
+    for folder in "$work"/k8s/base "$work"/k8s/with-*/ "$work"/k8s/overlays/*/; do
         case $folder in */overlays/*) deploy/secrets.sh > "$folder/secret.env" ;; esac
         name=$(basename "$folder")
         render "$folder" > "$work/$name.yaml"

@@ -31,6 +31,7 @@ from shared.clock import Clock
 from shared.contracts.envelope import Refused, parse_structured
 from shared.contracts.events import CrisisFlagged
 from shared.contracts.types import Code, Timestamp, write_time
+from shared.observability import metrics
 from shared.web.auth import Principal, allowed
 from shared.web.bodies import Body, read_body
 from shared.web.problems import MAX_REQUEST_BYTES, Problem
@@ -90,6 +91,8 @@ class Line(BaseModel):
 class IncidentWithTimeline(IncidentView):
     """An incident with every step that was taken."""
 
+    written_down: bool
+    """Whether the database holds all of it; else it is in memory, and will be written."""
     timeline: list[Line]
 
 
@@ -198,6 +201,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         try:
             raised = _raise(body)
         except Refused as refusal:
+            metrics.FLAGS.labels("http", "unreadable").inc()
             flag, letter = unreadable_over_http(body.content, refusal, clock)
             await _taken(pager.raise_flag(flag, letter))
             raise Problem(
@@ -218,6 +222,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
             raise Refused("handler-error", "", "reading the flag failed") from None
         if pager.is_reused(flag):
             raise Refused("id-reused", "id", "a flag with this source and id said something else before")
+        metrics.FLAGS.labels("http", "read").inc()
         return pager.raise_flag(flag)
 
     def _read(body: Body, now: datetime) -> Flag:
@@ -310,7 +315,9 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
                 lines = {line.id: line for line in await store.timeline(incident.id)} | lines
         ordered = sorted(lines.values(), key=lambda line: line.order)
         view = _see(incident, pager).model_dump()
-        return IncidentWithTimeline(**view, timeline=[_see_line(line) for line in ordered])
+        return IncidentWithTimeline(
+            **view, written_down=pager.is_written(incident.id), timeline=[_see_line(line) for line in ordered]
+        )
 
     async def _do(incident_id: str, decide: Callable[[Incident], Incident]) -> Incident:
         try:

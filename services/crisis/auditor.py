@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 
 import httpx
@@ -18,12 +20,22 @@ from services.crisis.flags import FlagReader
 from services.crisis.keeper import Keeper
 from services.crisis.pager import Pager, Watch
 from shared.clock import Clock
+from shared.observability import metrics
 
 log = structlog.get_logger(__name__)
 
 EVERY_SECONDS = 20.0
 OVERDUE = timedelta(seconds=90)
 """A step this late is not just slow: a send takes 45 seconds at most."""
+PROBLEMS = (
+    "pager-stands-still",
+    "flags-not-read",
+    "incidents-not-written-down",
+    "overdue",
+    "reaches-nobody",
+    "no-next-step",
+    "ahead-of-time",  # written by a clock that was wrong: its next step is too late by as much
+)
 PATIENCE_SECONDS = 120.0
 """So long bus and database may be away before the heartbeat stops."""
 
@@ -53,8 +65,10 @@ class Auditor:
         """Look and beat, for ever."""
         while True:
             problems = self.look()
+            _show(problems)
             if problems:
                 log.error("the pager is not well", problems=problems)
+                metrics.HEARTBEATS.labels("withheld").inc()
             else:
                 await self._beat()
             await asyncio.sleep(EVERY_SECONDS)
@@ -75,6 +89,8 @@ class Auditor:
     def _check(self, watch: Watch) -> str | None:
         incident = watch.incident
         at = domain.next_at(incident, self._pager.chains.of(incident))
+        if incident.timeline[-1].at > self._clock.now() + OVERDUE:
+            return f"ahead-of-time {incident.id}"
         if at is None and incident.awaiting:
             return f"no-next-step {incident.id}"
         attempts = [line for line in incident.timeline if line.kind in ("paged", "page-failed")]
@@ -99,3 +115,13 @@ class Auditor:
             answer.raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             log.warning("the heartbeat was not taken", error=type(error).__name__)
+            metrics.HEARTBEATS.labels("refused").inc()
+        else:
+            metrics.HEARTBEATS.labels("taken").inc()
+
+
+def _show(problems: Sequence[str]) -> None:
+    """Each problem by its code, as a metric: without the incident that it may name."""
+    found = Counter(problem.split()[0] for problem in problems)
+    for code in PROBLEMS:
+        metrics.PAGER_PROBLEMS.labels(code).set(found[code])

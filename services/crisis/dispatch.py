@@ -12,7 +12,7 @@ import structlog
 from services.crisis.channels import Accepted, Channel, Message, Rejected
 from services.crisis.channels.webhook import Webhook
 from services.crisis.channels.wecom import WeCom
-from services.crisis.roster import Address, Recipient, Roster, WeComAddress, recipients
+from services.crisis.roster import DEFAULT, Address, Recipient, Roster, WeComAddress, recipients
 from shared.observability import metrics
 
 log = structlog.get_logger(__name__)
@@ -21,6 +21,9 @@ AGAIN_AFTER_SECONDS = 0.2
 """Before the second attempt on a channel."""
 PAGE_SECONDS = 45.0
 """All attempts for one page together: F59 must still be met when every provider hangs."""
+
+NO_ANSWER = ("timeout", "unreachable")
+"""The reasons after which the provider may have taken the page all the same."""
 
 Compose = Callable[[Recipient], Message]
 
@@ -31,6 +34,8 @@ class Reach:
 
     reached: int
     channel: str
+    doubtful: bool = False
+    """An earlier attempt got no answer: who is reached now may have the page already."""
 
 
 class Dispatcher:
@@ -40,14 +45,18 @@ class Dispatcher:
         self._roster = roster
         self._fallback = fallback
         self._client = client
+        for address in (*fallback, *(address for person in roster.people for address in person.channels)):
+            for result in ("accepted", "rejected"):  # from 0 on, or the first increase is not seen
+                metrics.PAGES.labels(address.kind, result)
 
     async def send(self, roles: Sequence[str], compose: Compose) -> Reach:
         """Page everyone who has one of the roles, each once."""
-        found = {
-            recipient.id: recipient
-            for role in roles
-            for recipient in recipients(self._roster, role, self._fallback)
-        }
+        found: dict[str, Recipient] = {}
+        for role in roles:
+            having = recipients(self._roster, role, self._fallback)
+            if all(recipient.id == DEFAULT for recipient in having):
+                metrics.PAGES_INTO_A_GAP.inc()
+            found |= {recipient.id: recipient for recipient in having}
         if not found:
             return Reach(0, "no-channel")
         results = await asyncio.gather(
@@ -55,7 +64,7 @@ class Dispatcher:
         )
         channels = [result.channel for result in results if result.reached]
         if channels:
-            return Reach(len(channels), channels[0])
+            return Reach(len(channels), channels[0], any(result.doubtful for result in results))
         return results[0]
 
     async def _reach(self, recipient: Recipient, message: Message) -> Reach:
@@ -63,23 +72,26 @@ class Dispatcher:
             async with asyncio.timeout(PAGE_SECONDS):
                 return await self._over_channels(recipient, message)
         except TimeoutError:
-            return Reach(0, "timeout")
+            return Reach(0, "timeout", doubtful=True)
 
     async def _over_channels(self, recipient: Recipient, message: Message) -> Reach:
-        reason = "no-channel"
+        reason, doubtful = "no-channel", False
         for address in recipient.channels:
             channel = self._channel(address)
             for attempt in (1, 2):
                 result = await self._attempt(channel, message)
                 if isinstance(result, Accepted):
-                    return Reach(1, channel.kind)
+                    if recipient.id != DEFAULT and address in self._fallback:
+                        metrics.PAGES_OVER_FALLBACK.inc()
+                    return Reach(1, channel.kind, doubtful)
                 reason = result.reason
+                doubtful = doubtful or reason in NO_ANSWER
                 log.warning("a page was not accepted", channel=channel.kind, reason=reason)
                 if result.retry_after is not None:
                     break  # this provider will not take it now: the next one
                 if attempt == 1:
                     await asyncio.sleep(AGAIN_AFTER_SECONDS)
-        return Reach(0, reason)
+        return Reach(0, reason, doubtful)
 
     async def _attempt(self, channel: Channel, message: Message) -> Accepted | Rejected:
         try:

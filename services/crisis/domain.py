@@ -35,6 +35,7 @@ Kind = Literal[
     "escalated",  # the chain went on to a later step, or a worse flag came
     "paged",
     "page-failed",
+    "repeated",  # a page that somebody may have got before
     "unanswered",  # the whole chain brought nobody
     "lapsed",  # acknowledged, but nobody intervened in time (A30)
     "acknowledged",
@@ -47,6 +48,12 @@ Kind = Literal[
 ]
 AssessmentStep = Literal["first-assessment", "in-depth-interview", "risk-assessment"]
 """A29: the three steps of an assessment."""
+Doubt = Literal[
+    "sent-before",  # a replica had begun to send it and has not said how that ended
+    "no-answer",  # a provider did not answer the attempt before, and may have taken it
+    "unclaimed",  # the database was away: other replicas could not be asked, and sent it as well
+]
+"""Why a page may have come twice."""
 Agency = Literal["hospital", "social-agency"]
 
 Change = Literal[
@@ -365,7 +372,7 @@ def _effect(incident: Incident, moment: Moment) -> dict[str, Any]:
             change |= {"state": "resolved", "awaiting": False, "resolved_at": moment.at, "worse": None}
         case "reopened":
             change |= _reopened(incident, moment.at)
-        case "escalated" | "unanswered" | "assessed" | "referred" | "responded":
+        case "escalated" | "repeated" | "unanswered" | "assessed" | "referred" | "responded":
             pass  # told to others; it moves nothing
     return change
 
@@ -563,6 +570,12 @@ def failed(incident: Incident, page: Page, now: datetime, reason: str) -> Incide
     return extend(incident, [line.model_copy(update={"note": note, "channel": reason})])
 
 
+def repeated(incident: Incident, page: Page, now: datetime, by: str, why: Doubt) -> Incident:
+    """Somebody may have got this page before: the line that explains it, one for each replica `by` name."""
+    line = _page_line(incident, page, "repeated", now)
+    return extend(incident, [line.model_copy(update={"id": f"{line.id} {by}", "note": why})])
+
+
 def escalate(incident: Incident, page: Page, now: datetime) -> Incident:
     """The chain goes on to a further step."""
     if page.index < 0 or page.opens:
@@ -732,13 +745,14 @@ def _quiet_flags(incident: Incident) -> set[str]:
 
 
 def _is_kept(moment: Moment, run: int, newest: int) -> bool:
-    if moment.kind not in ("paged", "page-failed", "escalated", "unanswered") or moment.run == 0:
+    if moment.kind not in ("paged", "page-failed", "repeated", "escalated", "unanswered") or moment.run == 0:
         return True
     return moment.round < 2 or (moment.run == run and moment.round >= newest - 1)
 
 
 def _tries_outside_chain(incident: Incident) -> int:
-    return sum(1 for m in incident.timeline if m.step == "head" and m.index < 0)
+    told = (m for m in incident.timeline if m.kind in ("paged", "page-failed"))
+    return sum(1 for m in told if m.step == "head" and m.index < 0)
 
 
 def _is_attempt(moment: Moment, run: int) -> bool:
@@ -793,7 +807,7 @@ def _announcement(before: Incident, moment: Moment) -> tuple[Change | None, str 
             return ("escalated", "worse-level") if worse else (None, None)
         case "lapsed":
             return "escalated", "no-intervention"
-        case "unanswered":
+        case "unanswered" | "repeated":
             return None, None
         case (
             "assessed" | "referred" | "responded"

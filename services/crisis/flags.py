@@ -26,6 +26,7 @@ from shared.contracts.envelope import Refused, parse_record
 from shared.contracts.events import CrisisFlagged
 from shared.messaging.bus import build_broker, subscribe
 from shared.messaging.progress import Progress
+from shared.observability import metrics
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -124,11 +125,13 @@ class FlagReader:
         except Exception as error:  # whatever it is, somebody may be in danger
             log.error("reading a flag failed", error=type(error).__name__)
             return self._raise_unreadable(record, Refused("handler-error", "", "reading the flag failed"))
+        metrics.FLAGS.labels("bus", "read").inc()
         return self._pager.raise_flag(flag)
 
     def _raise_unreadable(self, record: ConsumerRecord, refusal: Refused) -> Raised:
         origin = f"{record.topic}[{record.partition}]@{record.offset}"
         flag = domain.unreadable_flag(f"{origin} {record.timestamp}", origin, self._clock.now())
+        metrics.FLAGS.labels("bus", "unreadable").inc()
         return self._pager.raise_flag(flag, (record, refusal))
 
     def _settle(

@@ -26,6 +26,7 @@ from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.documents import Changes
 from shared.mongo.journal import Entry, Journal, Outcome, Parcel
+from shared.observability import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +126,7 @@ class Keeper:
                 self._idle()
                 await self._wake.wait()
                 continue
+            metrics.INCIDENTS_UNWRITTEN.set(self.backlog)
             incident_id = next(iter(self._dirty))
             del self._dirty[incident_id]
             self._saving = incident_id
@@ -152,6 +154,7 @@ class Keeper:
                 busy.__exit__(None, None, None)
 
     def _idle(self) -> None:
+        metrics.INCIDENTS_UNWRITTEN.set(0)
         if self._busy is not None:
             self._busy.__exit__(None, None, None)
             self._busy = None

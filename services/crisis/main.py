@@ -21,6 +21,7 @@ from services.crisis.pager import Pager
 from services.crisis.reactions import TOPICS, CrisisReactions
 from services.crisis.roster import read_roster
 from services.crisis.settings import CrisisSettings
+from services.crisis.steady import SteadyClock
 from services.crisis.store import Store
 from services.crisis.working_hours import WorkingHours
 from shared.clock import Clock, SystemClock
@@ -42,6 +43,8 @@ def build(
     """The application. `transport` carries all requests that leave it, where no real provider may be reached."""
     runtime = Runtime(SERVICE, settings, clock, progress)
     policies = load_versions(settings.policy_file)
+    if isinstance(clock, SystemClock):  # what is due stays due, whatever the machine or the database says
+        clock = SteadyClock(clock)
     chains = Chains(policies)
     http = httpx.AsyncClient(timeout=settings.page_timeout, transport=transport)
     store = Store(runtime.db)

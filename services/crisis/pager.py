@@ -18,12 +18,12 @@ from pymongo.errors import PyMongoError
 
 from services.crisis import domain
 from services.crisis.chains import Chains
-from services.crisis.dispatch import Dispatcher
-from services.crisis.domain import Flag, Incident, NotPossible, Page
+from services.crisis.dispatch import Dispatcher, Reach
+from services.crisis.domain import Doubt, Flag, Incident, NotPossible, Page
 from services.crisis.keeper import SERVICE, Keeper, Letter
 from services.crisis.known_flags import KnownFlags
 from services.crisis.message import Composer
-from services.crisis.store import Store
+from services.crisis.store import Claim, Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
 from shared.observability import metrics, tracing
@@ -166,6 +166,10 @@ class Pager:
             ):
                 raise NotPossible("another incident of this client is open: go on with that one")
 
+    def is_written(self, incident_id: str) -> bool:
+        """Whether the database holds an incident as it stands in memory."""
+        return not self._keeper.is_dirty(self._aliases.get(incident_id, incident_id))
+
     async def written_down(self, incident_id: str, seconds: float) -> bool:
         """Wait a little for the keeper. False: it is in memory only, and will be written later."""
         with_patience = time.monotonic() + seconds
@@ -260,17 +264,35 @@ class Pager:
         watch.held_until = None
         while watch.held_until is None:
             now = self._clock.now()
-            self._replace(watch, domain.elapse(watch.incident, self.chains.of(watch.incident), now))
+            elapsed = domain.elapse(watch.incident, self.chains.of(watch.incident), now)
+            _count(watch.incident, elapsed)
+            self._replace(watch, elapsed)
             pages = domain.due(watch.incident, self.chains.of(watch.incident), now)
             if not pages:
                 return
             await asyncio.gather(*(self._page(watch, page) for page in pages))
 
     async def _page(self, watch: Watch, page: Page) -> None:
-        first = watch.ours and (page.run, page.round, page.index) == (1, 0, 0)
-        if not first and not await self._claimed(watch, page):
+        if watch.ours and (page.run, page.round, page.index) == (1, 0, 0):
+            await self._page_at_once(watch, page)
             return
-        now = self._clock.now()
+        claim = await self._claim(watch, page)
+        if claim is None or await self._is_still_ours(watch, page, claim):
+            began = self._clock.now()
+            reach = await self._send(watch, page, began)
+            self._note(watch, page, reach, began, _doubt(claim, reach))
+
+    async def _page_at_once(self, watch: Watch, page: Page) -> None:
+        """The first page waits for no claim: it is put down beside it, for whoever comes after us."""
+        began = self._clock.now()
+        claiming = asyncio.create_task(self._claim(watch, page))
+        try:
+            reach = await self._send(watch, page, began)
+            self._note(watch, page, reach, began, _doubt(await claiming, reach))
+        finally:
+            claiming.cancel()
+
+    async def _send(self, watch: Watch, page: Page, now: datetime) -> Reach:
         trace = next((known.trace for known in watch.incident.flags if known.trace), None)
         with tracing.span(
             "crisis page", trace, **{"aftercare.step": page.step, "aftercare.incident": watch.incident.id}
@@ -278,14 +300,26 @@ class Pager:
             reach = await self._dispatcher.send(
                 page.roles, lambda who: self._composer.compose(watch.incident, page, who, now)
             )
-        before = domain.escalate(watch.incident, page, now)
         if reach.reached:
-            after = domain.sent(before, page, self._clock.now(), reach.channel, reach.reached)
             self._first_accepted(watch)
-        else:
-            after = domain.failed(before, page, self._clock.now(), reach.channel)
-            log.error("a page reached nobody", incident=before.id, step=page.step, reason=reach.channel)
         watch.tried.set()
+        return reach
+
+    def _note(self, watch: Watch, page: Page, reach: Reach, began: datetime, doubt: Doubt | None) -> None:
+        """Put into the timeline what became of a page, and why somebody may have got it twice."""
+        now = self._clock.now()
+        before = watch.incident
+        after = domain.escalate(before, page, began)
+        if reach.reached:
+            after = domain.sent(after, page, now, reach.channel, reach.reached)
+        else:
+            after = domain.failed(after, page, now, reach.channel)
+            metrics.PAGES_TO_NOBODY.inc()
+            log.error("a page reached nobody", incident=before.id, step=page.step, reason=reach.channel)
+        if reach.reached and (doubt or after is before):  # the latter: another replica sent it meanwhile
+            doubt = doubt or "sent-before"
+            after = domain.repeated(after, page, now, self._name, doubt)
+            metrics.PAGES_REPEATED.labels(doubt).inc()
         if after is before:  # written down before: never send it in a circle
             raise RuntimeError(f"the page {page.key} of incident {before.id} was sent before")
         self._replace(watch, after)
@@ -293,23 +327,34 @@ class Pager:
     def _first_accepted(self, watch: Watch) -> None:
         if watch.arrived is not None and not watch.accepted.is_set():
             metrics.FLAG_TO_PAGE_SECONDS.observe(time.monotonic() - watch.arrived)
+        if watch.incident.drill:
+            metrics.DRILL_ACCEPTED_SECONDS.set(self._clock.now().timestamp())
         watch.accepted.set()
 
-    async def _claimed(self, watch: Watch, page: Page) -> bool:
-        """Whether this replica sends the page. Without the database every replica does: better twice than never."""
+    async def _claim(self, watch: Watch, page: Page) -> Claim | None:
+        """Ask for a page. None without the database: then every replica sends it, better twice than never."""
         if self._keeper.failing or not self._keeper.prepared.is_set():
-            return True
+            return None
         now = self._clock.now()
-        key = f"{watch.incident.id} {page.key}"
         try:
             async with asyncio.timeout(CLAIM_SECONDS):
-                held = await self._store.claim(key, self._name, now, now + CLAIM)
+                return await self._store.claim(
+                    f"{watch.incident.id} {page.key}", self._name, now, now + CLAIM
+                )
+        except (PyMongoError, TimeoutError):
+            return None
+
+    async def _is_still_ours(self, watch: Watch, page: Page, claim: Claim) -> bool:
+        """Whether the page is ours, and nobody has sent it while we asked."""
+        now = self._clock.now()
+        if claim.held_until is not None:
+            watch.held_until = max(claim.held_until, now + timedelta(milliseconds=1))
+            return False
+        try:
+            async with asyncio.timeout(CLAIM_SECONDS):
                 stored = await self._store.get(watch.incident.id)
         except (PyMongoError, TimeoutError):
             return True
-        if held is not None:
-            watch.held_until = max(held, now + timedelta(milliseconds=1))
-            return False
         if stored is not None:
             self._replace(watch, domain.extend(watch.incident, stored.timeline))
         return any(
@@ -427,3 +472,21 @@ class Pager:
             if len(self._ended) > KEEP_ENDED:
                 del self._ended[next(iter(self._ended))]
         self._count()
+
+
+def _doubt(claim: Claim | None, reach: Reach) -> Doubt | None:
+    """Why somebody may have got a page before, if so."""
+    if claim is None:
+        return "unclaimed"
+    if claim.begun_before or claim.held_until:
+        return "sent-before"
+    return "no-answer" if reach.doubtful else None
+
+
+def _count(before: Incident, after: Incident) -> None:
+    """Count what became of an incident by time alone."""
+    for line in after.timeline[len(before.timeline) :]:
+        if line.kind == "unanswered":
+            metrics.CHAINS_UNANSWERED.inc()
+        elif line.kind == "lapsed":
+            metrics.INTERVENTIONS_LAPSED.inc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -41,6 +42,16 @@ class Erasure(Document):
     collection: ClassVar[str] = "erasures"
 
     requested_at: datetime
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What came of asking for a page."""
+
+    held_until: datetime | None = None
+    """Another replica has it until then; None: it is ours."""
+    begun_before: bool = False
+    """It is ours now, and somebody had begun to send it before: how that ended is not known."""
 
 
 class Store:
@@ -187,19 +198,16 @@ class Store:
 
     # --- claims -----------------------------------------------------------------------------------------------
 
-    async def claim(self, key: str, by: str, now: datetime, until: datetime) -> datetime | None:
-        """Take a page for oneself until a time. Returns None, or until when another replica has it."""
+    async def claim(self, key: str, by: str, now: datetime, until: datetime) -> Claim:
+        """Take a page for oneself until a time, unless another replica has it."""
         mine = {"_id": key, "$or": [{"until": {"$lte": now}}, {"by": by}]}
-        expire_at = datetime.now(UTC) + timedelta(days=2)
+        claim = {"by": by, "until": until, "expire_at": datetime.now(UTC) + timedelta(days=2)}
         try:
-            await self._claims.update_one(
-                mine, {"$set": {"by": by, "until": until, "expire_at": expire_at}}, upsert=True
-            )
+            before = await self._claims.find_one_and_update(mine, {"$set": claim}, upsert=True)
         except DuplicateKeyError:
             held = await self._claims.find_one({"_id": key})
-            other: datetime | None = held["until"] if held else None
-            return other
-        return None
+            return Claim(held_until=held["until"] if held else None)
+        return Claim(begun_before=before is not None)
 
     # --- notices, erasures ------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from shared.messaging.bus import Outgoing
 from shared.messaging.progress import Progress
 from shared.mongo.client import Session
 from shared.mongo.journal import Entry, Journal, Outcome, Transaction
-from shared.observability import tracing
+from shared.observability import metrics, tracing
 from shared.policy.versions import Policies
 
 log = structlog.get_logger(__name__)
@@ -257,7 +257,9 @@ class Ingress:
                 )
         except httpx.HTTPError as error:
             log.error("the crisis service could not be told", error=type(error).__name__)
+            metrics.CRISES_OVER_HTTP.labels("intake", "failed").inc()
             return None
+        metrics.CRISES_OVER_HTTP.labels("intake", "refused" if answer.is_error else "taken").inc()
         if answer.is_error and answer.status_code != 422:  # 422: paged as a flag that cannot be read
             log.error("the crisis service did not take a crisis", status=answer.status_code)
         return answer

@@ -20,7 +20,7 @@ from shared.messaging.progress import Progress
 from shared.mongo.documents import Changes, View
 from shared.mongo.erasure import Erasure
 from shared.mongo.journal import Entry, Journal, Outcome, Transaction
-from shared.observability import tracing
+from shared.observability import metrics, tracing
 from shared.web.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,9 @@ class CrisisLine:
                 answer.raise_for_status()
         except httpx.HTTPError as error:
             log.error("the crisis service could not be told", error=type(error).__name__)
+            metrics.CRISES_OVER_HTTP.labels("survey", "failed").inc()
             return False
+        metrics.CRISES_OVER_HTTP.labels("survey", "taken").inc()
         return True
 
 

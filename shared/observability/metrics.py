@@ -60,18 +60,71 @@ TIMER_LATENESS_SECONDS = Histogram(
 )
 
 # --- crisis ---------------------------------------------------------------------------------------------------
+FLAGS = Counter(
+    "aftercare_flags_total",
+    "Crisis flags taken, by their way (bus, http) and whether they could be read.",
+    ["way", "result"],
+)
+CRISES_OVER_HTTP = Counter(
+    "aftercare_crises_over_http_total",
+    "Crises that a service told crisis over HTTP as bus or database did not take them in time.",
+    ["service", "result"],
+)
 FLAG_TO_PAGE_SECONDS = Histogram(
     "aftercare_flag_to_page_seconds",
     "Time from the arrival of a crisis flag to the first page that a provider accepted.",
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300),
+    buckets=(0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 2.5, 5, 15, 60),
 )
 FLAG_TO_ACKNOWLEDGED_SECONDS = Histogram(
     "aftercare_flag_to_acknowledged_seconds",
     "Time from the arrival of a crisis flag to a person's acknowledgement.",
-    buckets=(15, 30, 60, 120, 300, 600, 900, 1800, 3600),
+    buckets=(5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200),
 )
 PAGES = Counter("aftercare_pages_total", "Pages by channel and result.", ["channel", "result"])
+PAGES_OVER_FALLBACK = Counter(
+    "aftercare_pages_over_fallback_total",
+    "Pages that only a channel of nobody in particular took: none of the person's own did.",
+)
+PAGES_INTO_A_GAP = Counter("aftercare_pages_into_a_gap_total", "Pages to a role that nobody had at the time.")
+PAGES_TO_NOBODY = Counter("aftercare_pages_to_nobody_total", "Pages that reached nobody over any channel.")
+PAGES_REPEATED = Counter(
+    "aftercare_pages_repeated_total",
+    "Pages that somebody may have got before, as the timeline says as well: better twice than never.",
+    ["reason"],
+)
+CHAINS_UNANSWERED = Counter(
+    "aftercare_chains_unanswered_total", "Whole chains that brought nobody (F59), counted by each replica."
+)
+INTERVENTIONS_LAPSED = Counter(
+    "aftercare_interventions_lapsed_total",
+    "Acknowledged incidents without intervention in time (A30), counted by each replica.",
+)
 INCIDENTS_OPEN = Gauge("aftercare_incidents_open", "Incidents that are not resolved.")
+INCIDENTS_UNWRITTEN = Gauge(
+    "aftercare_incidents_unwritten", "Incidents that the database does not hold as they stand in memory."
+)
+PAGER_PROBLEMS = Gauge(
+    "aftercare_pager_problems", "What the auditor found at its last look, by its code.", ["problem"]
+)
+HEARTBEATS = Counter(
+    "aftercare_heartbeats_total",
+    "Beats for the monitor outside: taken, refused by it, or withheld as the pager was not well.",
+    ["result"],
+)
+DRILL_ACCEPTED_SECONDS = Gauge(
+    "aftercare_drill_accepted_timestamp_seconds",
+    "When a provider last accepted the page of a drill, in Unix time; 0 where none did since the start.",
+)
+
+# An increase from nothing is not seen: what alerts ask for is there from the start.
+for _way in ("bus", "http"):
+    for _result in ("read", "unreadable"):
+        FLAGS.labels(_way, _result)
+for _service in ("intake", "survey"):
+    for _result in ("taken", "refused", "failed"):
+        CRISES_OVER_HTTP.labels(_service, _result)
+for _result in ("taken", "refused", "withheld"):
+    HEARTBEATS.labels(_result)
 
 # --- messages -------------------------------------------------------------------------------------------------
 MESSAGES = Counter("aftercare_messages_total", "Messages handed to the gateway, by template and result.",

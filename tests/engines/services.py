@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ def service(
     port: int,
     replica: int = 0,
     own: Mapping[str, str] | None = None,
+    command: Sequence[str] = ("aftercare.cli", "run"),
 ) -> Process:
-    """`aftercare run NAME` with these settings alone, and variables of its `own`; not started yet."""
+    """`aftercare run NAME` with these settings alone, and variables of its `own`; not started yet.
+
+    `command`: another module that runs it, with what stands between that and the name.
+    """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AFTERCARE_")}
     environment |= {f"AFTERCARE_{key.upper()}": str(value) for key, value in settings.items()}
     environment |= {"AFTERCARE_HTTP_PORT": str(port), **(own or {})}
     called = f"{name}-{replica}" if replica else name
-    command = [sys.executable, "-m", "aftercare.cli", "run", name]
-    return Process(called, command, folder / f"{called}.log", environment)
+    return Process(called, [sys.executable, "-m", *command, name], folder / f"{called}.log", environment)

@@ -183,6 +183,11 @@ async def test_a_crash_in_the_middle_of_a_send_repeats_the_page(
         await system.until(at("2026-04-01 10:07"))
         assert len(bot.pages) == 3
         assert ("paged", "second") in await told(system)
+        async with system.client("crisis", "supervisor") as client:
+            (incident,) = (await client.get("/v1/incidents")).json()["items"]
+            seen = (await client.get(f"/v1/incidents/{incident['incident_id']}")).json()
+        said = [(line["what"], line["note"]) for line in seen["timeline"]]
+        assert ("repeated", "sent-before") in said, "who reads it learns why the page came twice"
 
 
 async def test_two_replicas_send_each_step_once_and_share_the_acknowledgement(

@@ -1,0 +1,41 @@
+"""Time for the pager: it may jump ahead, and never goes back, so that no step that is due becomes due later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from shared.clock import SystemClock, to_millisecond
+
+log = structlog.get_logger(__name__)
+
+TOLERATED = timedelta(seconds=5)
+"""A step back of less than this is a correction, and followed."""
+
+
+class SteadyClock(SystemClock):
+    """Follows another clock, and goes on at its own pace where that one steps back (docs/decisions/0053)."""
+
+    def __init__(self, clock: SystemClock, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._ahead = timedelta()
+        """By how much it is ahead of the other since that stepped back."""
+        self._last, self._at = clock.now(), monotonic()
+
+    def now(self) -> datetime:
+        told, at = self._clock.now() + self._ahead, self._monotonic()
+        expected = self._last + timedelta(seconds=at - self._at)
+        if told < expected - TOLERATED:
+            self._ahead += expected - told
+            log.error("the clock stepped back", seconds=round((expected - told).total_seconds(), 1))
+            told = expected
+        elif told > expected + TOLERATED and self._ahead:  # it was put right again
+            back = min(told - expected, self._ahead)
+            self._ahead -= back
+            told -= back
+        self._last, self._at = told, at
+        return to_millisecond(told)

@@ -1,0 +1,224 @@
+"""An hour of crises under every fault: each flag pages, in time, and what came twice is explained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from services.crisis import domain
+from services.crisis.domain import Incident, Moment
+from shared.contracts.envelope import parse_record
+from shared.contracts.events import IncidentChanged
+from tests.engines.kafka import JARS
+from tests.failure.conftest import SAID
+from tests.failure.crisis_faults import FAULTS, LAST, disturb_providers
+from tests.failure.crisis_hour import RATE, ROLES, Hour, Outage, Raised, Received, records_of, running_hour
+from tests.system import FAR
+
+MINUTE = 60.0
+HOUR_SECONDS = 60 * MINUTE
+FLAGS = 30
+SLOW = 6.0 * RATE
+"""What a machine that tests something else besides may take for what takes milliseconds: six of its seconds."""
+BUS_TAKES_OVER = 12.0 * RATE
+"""How long Kafka waits for a reader that was killed, and a little: ten of its own seconds, which go no faster."""
+HEAD_WITHIN = 10 * MINUTE
+CHAIN_PAUSE = 15 * MINUTE
+"""The longest that the chain leaves anybody in peace within the first two hours."""
+COPIES = 3
+"""For each line that explains a repetition: two attempts at a bot that takes and does not answer, one at the next."""
+
+
+@dataclass
+class Ended:
+    """What the database and the bus hold in the end."""
+
+    incidents: list[Incident]
+    lines: dict[str, list[Moment]]
+    told: Counter[tuple[str, str, str | None]]
+    """How often the bus was told: incident, change, step."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Every id under which an incident was opened, and the one that it has."""
+
+
+@pytest.mark.skipif(
+    not any(JARS.glob("kafka_*.jar")), reason="Apache Kafka's jars are not there: run `make kafka`"
+)
+async def test_an_hour_of_faults(tmp_path: Path, seed: int) -> None:
+    async with running_hour(tmp_path, seed) as hour:
+        people = asyncio.TaskGroup()
+        providers = asyncio.create_task(disturb_providers(hour))
+        async with people:
+            people.create_task(_flags(hour, people))
+            await _faults(hour)
+            await hour.passes(max(hour.began + HOUR_SECONDS - hour.now(), 0))
+            providers.cancel()
+        async with hour.providers:
+            hour.moods("well")
+        over = hour.now()
+        ended = await _ended(hour)
+        pages = [page for page in hour.pages() if page.at <= over]
+        SAID.extend([f"an hour of faults, seed {seed}", *(f"  {line}" for line in hour.said)])
+        SAID.append(f"  {len(hour.flags)} flags, {len(pages)} pages, {len(ended.incidents)} incidents")
+        _every_flag_paged(hour, pages)
+        _the_head_was_told_in_time(hour, pages, over)
+        _nobody_was_left_in_silence(hour, ended, pages, over)
+        _copies_are_explained(ended, pages)
+        _the_bus_was_told(ended)
+
+
+async def _flags(hour: Hour, people: asyncio.TaskGroup) -> None:
+    for _ in range(FLAGS):
+        await hour.passes(hour.choice.expovariate(FLAGS / (40 * MINUTE)))
+        people.create_task(_crisis(hour))
+
+
+async def _crisis(hour: Hour) -> None:
+    """One flag; in most cases somebody acknowledges after a while, and in half of these begins to intervene."""
+    way = hour.choice.choice(["bus", "bus", "crisis", "intake"])
+    answers, after, comes = hour.choice.random() < 0.6, hour.choice.uniform(30, 1500), hour.choice.random()
+    raised = await hour.flag(way)
+    page = await hour.first_page(raised.client)
+    await hour.passes(after)
+    if answers:
+        await hour.acknowledge(page.incident)
+        if comes < 0.5:
+            await hour.intervene(page.incident)
+
+
+async def _faults(hour: Hour) -> None:
+    """Each fault at least once, in an order of the seed, and more of them until the hour is nearly over."""
+    last_at = hour.began + HOUR_SECONDS - 5 * MINUTE
+    coming = hour.choice.sample(FAULTS, len(FAULTS))
+    while coming or hour.now() < last_at:
+        await hour.passes(hour.choice.uniform(30, 120))
+        await (coming.pop() if coming else hour.choice.choice(FAULTS))(hour)
+    await LAST(hour)
+
+
+async def _ended(hour: Hour) -> Ended:
+    """Wait until everything is written down and published, and read it."""
+    url = f"mongodb://127.0.0.1:{hour.mongo.target}/?directConnection=true"
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(url, tz_aware=True)
+    db = client["hour-aftercare-crisis"]
+    try:
+        async with asyncio.timeout(150):
+            while True:
+                flagged = {
+                    line["moment"]["flag"]["client_id"]
+                    async for line in db.timeline.find({"moment.kind": "flagged"})
+                }
+                unsent = await db.outbox.count_documents({"dispatched": False})
+                if flagged >= {raised.client for raised in hour.flags} and not unsent:
+                    break
+                await asyncio.sleep(0.5)
+        await asyncio.sleep(2)
+        incidents = [Incident.model_validate(one) async for one in db.incidents.find()]
+        lines: dict[str, list[Moment]] = defaultdict(list)
+        async for line in db.timeline.find():
+            lines[line["incident_id"]].append(Moment.model_validate(line["moment"]))
+    finally:
+        client.close()
+    names = {name: one.id for one in incidents for name in (one.id, *one.aliases)}
+    return Ended(incidents, dict(lines), await _told(hour), names)
+
+
+async def _told(hour: Hour) -> Counter[tuple[str, str, str | None]]:
+    told: Counter[tuple[str, str, str | None]] = Counter()
+    for record in await records_of(hour, "incident-changed"):
+        data = parse_record("incident-changed", record.headers, record.value, FAR).data
+        assert isinstance(data, IncidentChanged)
+        told[data.incident_id, data.change, data.step] += 1
+    return told
+
+
+# --- what must hold -------------------------------------------------------------------------------------------
+
+
+def put_off(due: float, outages: Iterable[Outage]) -> float:
+    """When at the latest something must have happened that was due then, and could not during outages."""
+    for outage in sorted(outages, key=lambda one: one.began):
+        if outage.began - SLOW <= due <= outage.ended + SLOW:
+            due = outage.ended + SLOW
+    return due
+
+
+def _every_flag_paged(hour: Hour, pages: list[Received]) -> None:
+    first: dict[str, float] = {}
+    for page in pages:
+        first.setdefault(page.client, page.at)
+    assert [raised for raised in hour.flags if raised.client not in first] == []
+    late = {
+        raised: first[raised.client] - raised.taken
+        for raised in hour.flags
+        if first[raised.client] > put_off(raised.taken + _patience(raised), hour.outages)
+    }
+    assert late == {}
+
+
+def _patience(raised: Raised) -> float:
+    """How long a flag may take to its first page: one on the bus may have to wait for another reader."""
+    return SLOW + (BUS_TAKES_OVER if raised.way != "crisis" else 0)
+
+
+def _the_head_was_told_in_time(hour: Hour, pages: list[Received], over: float) -> None:
+    """F59: within ten minutes of the flag, whoever acknowledged."""
+    told: dict[str, float] = {}
+    for page in pages:
+        if page.recipient == "head":
+            told.setdefault(page.client, page.at)
+    late = {}
+    for raised in hour.flags:
+        limit = max(raised.flagged + HEAD_WITHIN, raised.taken + _patience(raised))
+        limit = put_off(limit, hour.outages)
+        if limit < over and told.get(raised.client, over) > limit:
+            late[raised] = hour.minute(told.get(raised.client, over)) - hour.minute(raised.flagged)
+    assert late == {}
+
+
+def _nobody_was_left_in_silence(hour: Hour, ended: Ended, pages: list[Received], over: float) -> None:
+    by_incident: dict[str, list[float]] = defaultdict(list)
+    for page in pages:
+        by_incident[ended.names[page.incident]].append(page.at)
+    taken_up = {ended.names[incident]: at for incident, at in hour.acknowledged.items()}
+    silent = {}
+    for incident, times in by_incident.items():
+        until = taken_up.get(incident, over)
+        for before, after in pairwise([*(at for at in times if at < until), until]):
+            if after > put_off(before + CHAIN_PAUSE + SLOW, hour.outages):
+                silent[incident] = (hour.minute(before), hour.minute(after))
+    assert silent == {}
+
+
+def _copies_are_explained(ended: Ended, pages: list[Received]) -> None:
+    """Whoever got a page more often than the timeline has lines for it finds a line there that says why."""
+    got = Counter((ended.names[page.incident], page.recipient) for page in pages)
+    unexplained = {}
+    for (incident, recipient), count in got.items():
+        lines = [line for line in ended.lines[incident] if _is_for(line, recipient)]
+        paged = sum(line.kind == "paged" for line in lines)
+        doubts = sum(line.kind in ("repeated", "page-failed") for line in lines)
+        if not paged <= count <= paged + COPIES * doubts:
+            unexplained[incident, recipient] = (count, Counter((line.kind, line.note) for line in lines))
+    assert unexplained == {}
+
+
+def _is_for(line: Moment, recipient: str) -> bool:
+    if line.kind not in ("paged", "page-failed", "repeated"):
+        return False
+    return line.role == ROLES[recipient] or line.step in ("everyone", "worse")
+
+
+def _the_bus_was_told(ended: Ended) -> None:
+    for incident in ended.incidents:
+        whole = domain.extend(domain._blank(incident), ended.lines[incident.id])
+        for change in domain.announced(whole).values():
+            assert ended.told[incident.id, change.change, change.step], f"{incident.id} {change.change}"
