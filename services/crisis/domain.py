@@ -64,8 +64,8 @@ UNKNOWN = "unknown"
 """Stands for the client of a flag that could not be read."""
 ERASED = "erased"
 """Stands for a client whose data had to go."""
-NOBODY = {"client_id": ERASED, "case_id": None, "follow_up_id": None}
-"""What remains of whom a flag was about."""
+NOBODY = {"client_id": ERASED, "case_id": None, "follow_up_id": None, "digest": ""}
+"""What remains of whom a flag was about. Its digest is a hash of all it said: the client could be tried out on it."""
 
 RANK: dict[Level, int] = {"drill": 0, "watch": 1, "high": 2, "imminent": 3, "unknown": 3}
 
@@ -262,9 +262,10 @@ def unreadable_flag(identity: str, origin: str, now: datetime) -> Flag:
 
 
 def open_incident(flag: Flag) -> Incident:
-    """A new incident. Its id follows from client and flag: the same flag by bus and by HTTP is one incident."""
+    """A new incident. Its id follows from the flag: the same flag by bus and by HTTP is one incident. It does not
+    follow from the client, who may be erased and must not be found by trying out ids."""
     drill = flag.level == "drill"
-    key = _hash(f"incident {flag.client_id} {flag.unique}")
+    key = _hash(f"incident {flag.unique}")
     return join(Incident(id=key, client_id=flag.client_id, drill=drill, awaiting=False), flag)
 
 

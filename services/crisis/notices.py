@@ -67,8 +67,9 @@ class Notices:
         waiting: list[datetime] = []
         for role, since in (await self._store.untold()).items():
             at = self._hours.at(max(self._hours.full_hour_after(since), now))
-            if at > now or (at := await self._tell_role(role, now)) is not None:
-                waiting.append(at)
+            again = at if at > now else await self._tell_role(role, now)
+            if again is not None:
+                waiting.append(again)
         return min(waiting, default=None)
 
     async def _tell_role(self, role: str, now: datetime) -> datetime | None:

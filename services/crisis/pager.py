@@ -38,6 +38,8 @@ SYNC_SECONDS = 10.0
 """How often what other replicas wrote is read."""
 AFTER_A_DEFECT = timedelta(seconds=5)
 KEEP_ENDED = 1_000
+ERASED_DIGEST = domain.NOBODY["digest"]
+"""Of a flag whose client was erased: what it said is not known any more."""
 
 
 @dataclass
@@ -134,7 +136,7 @@ class Pager:
     def is_reused(self, flag: Flag) -> bool:
         """Whether a flag of the same source and id said something else before."""
         known = self._flags.get(flag.unique)
-        return known is not None and known.digest != flag.digest
+        return known is not None and known.digest not in (flag.digest, ERASED_DIGEST)
 
     # --- what people do ---------------------------------------------------------------------------------------
 

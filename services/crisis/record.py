@@ -5,9 +5,9 @@
 
 - `previous` is the hash of entry n - 1; for the first one, that of `{incident_id, before}`, where `before` counts the
   entries that lay there when the chain began (written by a release that had none);
-- whom a flag is about (client, case, follow-up) is left out of `moment`. `about` stands for it: SHA-256 over a random
-  `salt`, kept beside, and the references. Erasure takes references and salt away: nobody can find the client by
-  trying out ids, and the chain still holds.
+- what leads to whom a flag is about (client, case, follow-up, digest of the event) is left out of `moment`. `about`
+  stands for it: SHA-256 over a random `salt`, kept beside, and the references. Erasure takes references and salt
+  away: nobody can find the client by trying out ids, and the chain still holds.
 
 The incident keeps the number of entries and the last hash (`Head`), written in the same transaction: a cut tail shows.
 Who may write the database can write everything anew, head included: against that, keep an earlier export elsewhere.
@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.contracts.types import write_time
 
-REFERENCES = ("client_id", "case_id", "follow_up_id")
+REFERENCES = ("client_id", "case_id", "follow_up_id", "digest")
 """What leads from a flag to a person; the fields of `domain.NOBODY`."""
 
 Entry = Mapping[str, Any]
@@ -210,7 +210,7 @@ class _Check:
         if "salt" in entry:
             if entry.get("about") != _about(str(entry["salt"]), flag):
                 self._find("changed", number, "it is about somebody else than was written")
-        elif any(flag.get(name) not in (None, "erased") for name in REFERENCES):
+        elif any(flag.get(name) not in (None, "", "erased") for name in REFERENCES):
             self._find("changed", number, "it is about somebody, and was erased")
         elif self._erased is False:
             self._find("changed", number, "whom it is about was taken away, and the client was not erased")

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from aftercare.cli import app
-from aftercare.configuration import variable
 from aftercare.fake_wecom import FakeWeCom
 from services.crisis import domain
 from services.crisis.main import build
@@ -22,25 +17,9 @@ from services.crisis.settings import CrisisSettings
 from shared.contracts.envelope import Event
 from shared.contracts.events import CrisisFlagged
 from tests.builders import at, client_erased, crisis_flagged
+from tests.integration.crisis.conftest import Invoke
 from tests.integration.crisis.test_pages import path, told
 from tests.system import System
-
-Invoke = Callable[..., Awaitable[Result]]
-
-
-@pytest.fixture
-def incidents(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
-    """`await incidents("verify")` runs `aftercare incidents verify` on this test's database."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AFTERCARE_")]:
-        monkeypatch.delenv(name)
-    for name, value in settings.items():
-        monkeypatch.setenv(variable(name), str(value).lower() if isinstance(value, bool) else str(value))
-
-    async def invoke(*arguments: str) -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, app, ["incidents", *arguments])
-
-    return invoke
 
 
 async def told_story(system: System, bot: FakeWeCom, client: str = "client-1") -> str:

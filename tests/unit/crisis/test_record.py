@@ -125,6 +125,7 @@ def test_an_erased_client_is_gone_and_the_record_still_whole() -> None:
     _, entries = written()
     erase(entries)
     assert CLIENT not in json.dumps(entries, default=str)
+    assert entries[0]["moment"]["flag"]["digest"] == "", "the client could be tried out on it"
     assert found(entries, erased=True) == []
 
 
