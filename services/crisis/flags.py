@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from faststream.kafka.annotations import KafkaMessage
 
 from services.crisis import domain
 from services.crisis.domain import Flag
@@ -22,7 +21,8 @@ from services.crisis.pager import Pager, Raised
 from shared.clock import Clock
 from shared.contracts.envelope import Refused, parse_record
 from shared.contracts.events import CrisisFlagged
-from shared.messaging.bus import build_broker, subscribe
+from shared.contracts.topics import TOPICS
+from shared.messaging.bus import PATIENCE_MS, connection
 from shared.messaging.progress import Progress
 from shared.observability import metrics
 from shared.settings import Settings
@@ -79,33 +79,52 @@ class FlagReader:
                 await loaded()
         except TimeoutError:
             log.warning("reading flags without the stored incidents: the database does not answer")
-        broker = build_broker(self._settings)
-        subscribe(broker, self._settings, self.group, [TOPIC], self.on_batch, max_wait_ms=MAX_WAIT_MS)
+        consumer = self._consumer()
         try:
-            await broker.start()
+            await consumer.start()
             self.reading = True
             self.started.set()
-            await asyncio.Event().wait()
+            while True:
+                self.take(consumer, await consumer.getmany(timeout_ms=PATIENCE_MS))
         finally:
             self.reading = False
             for task in self._settling:
                 task.cancel()
-            await broker.stop()
+            await consumer.stop()
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        # Bare: what a framework does around each batch costs as much as all that we do before a page leaves.
+        topic = self._settings.topic(TOPIC)
+        consumer = AIOKafkaConsumer(
+            **connection(self._settings),
+            group_id=self.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=MAX_WAIT_MS,
+        )
+        if self._settings.kafka_assigned:
+            partitions = self._settings.kafka_partitions or TOPICS[TOPIC].partitions
+            consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
+        else:
+            consumer.subscribe([topic])
+        return consumer
 
     async def wait_started(self) -> None:
         """Wait until flags are read."""
         await self.started.wait()
 
-    async def on_batch(self, message: KafkaMessage) -> None:
+    def take(
+        self, consumer: AIOKafkaConsumer, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]
+    ) -> None:
         """Page for each record and return: the next batch waits for nothing."""
         with self._progress.busy(SERVICE):
-            for record in message.raw_message:
-                place = TopicPartition(record.topic, record.partition)
-                self._offsets.begin(place, record.offset)
-                raised = self._raise(record)
-                task = asyncio.create_task(self._settle(message, place, record.offset, raised))
-                self._settling.add(task)
-                task.add_done_callback(self._settling.discard)
+            for place, records in batch.items():
+                for record in records:
+                    self._offsets.begin(place, record.offset)
+                    raised = self._raise(record)
+                    task = asyncio.create_task(self._settle(consumer, place, record.offset, raised))
+                    self._settling.add(task)
+                    task.add_done_callback(self._settling.discard)
 
     def _raise(self, record: ConsumerRecord) -> Raised:
         now = self._clock.now()
@@ -130,7 +149,7 @@ class FlagReader:
         return self._pager.raise_flag(flag, (record, refusal))
 
     async def _settle(
-        self, message: KafkaMessage, place: TopicPartition, offset: int, raised: Raised
+        self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int, raised: Raised
     ) -> None:
         if raised.stored is not None:
             await asyncio.shield(raised.stored)
@@ -138,7 +157,7 @@ class FlagReader:
         if commit is None:
             return
         try:
-            await message.consumer.commit({place: commit})  # type: ignore[call-arg]
+            await consumer.commit({place: commit})
         except (KafkaError, OSError) as error:
             # Safe because the records come again and their flags are known.
             log.warning("committing flags failed", error=type(error).__name__)
