@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
+import os
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import Annotated
 
@@ -26,6 +28,9 @@ from shared.settings import Settings
 OPEN_REQUESTS_SECONDS = 10
 """How long open requests may take once the service is told to stop; up to 15 s more go to the bus client."""
 
+SWITCH_SECONDS = 0.001
+"""How long the event loop may wait for a thread of the database's driver: a page may be waiting for its turn."""
+
 
 def run(
     service: Annotated[str, typer.Argument(help=f"One of {', '.join(SERVICES)}.")],
@@ -38,6 +43,8 @@ def run(
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, _end)
     settings = read_settings(settings_class(service))
+    os.nice(settings.nice)  # before any thread is there: each has its own
+    sys.setswitchinterval(SWITCH_SECONDS)
     logging.configure(settings.log_level)
     tracing.configure(service)
     asyncio.run(_serve(service, settings))

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """The policy to follow instead of the one that comes with the release: a file, or a folder with one for each
     version. Every service needs the same."""
 
+    nice: Annotated[int, Field(ge=0, le=19)] = 5
+    """How far this service stands back for others on the same machine, as `nice` counts: for the pager, and the bus."""
     log_level: str = "INFO"
     """The lowest level that is logged."""
 

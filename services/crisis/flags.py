@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import structlog
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from faststream.kafka.annotations import KafkaMessage
 
 from services.crisis import domain
 from services.crisis.domain import Flag
@@ -24,7 +22,8 @@ from services.crisis.pager import Pager, Raised
 from shared.clock import Clock
 from shared.contracts.envelope import Refused, parse_record
 from shared.contracts.events import CrisisFlagged
-from shared.messaging.bus import build_broker, subscribe
+from shared.contracts.topics import TOPICS
+from shared.messaging.bus import PATIENCE_MS, connection
 from shared.messaging.progress import Progress
 from shared.observability import metrics
 from shared.settings import Settings
@@ -71,7 +70,7 @@ class FlagReader:
         self._clock = clock
         self._progress = progress
         self._offsets = Offsets()
-        self._commits: dict[TopicPartition, tuple[Any, int]] = {}
+        self._commits: dict[TopicPartition, tuple[AIOKafkaConsumer, int]] = {}
         """Consumer and offset to be committed next, for each partition."""
         self._to_commit = asyncio.Event()
         progress.reads(self.group, [settings.topic(TOPIC)])
@@ -83,34 +82,55 @@ class FlagReader:
                 await loaded()
         except TimeoutError:
             log.warning("reading flags without the stored incidents: the database does not answer")
-        broker = build_broker(self._settings)
-        subscribe(broker, self._settings, self.group, [TOPIC], self.on_batch, max_wait_ms=MAX_WAIT_MS)
+        consumer = self._consumer()
         try:
-            await broker.start()
+            await consumer.start()
             self.reading = True
             self.started.set()
-            await self._commit_for_ever()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._commit_for_ever())
+                while True:
+                    self.take(consumer, await consumer.getmany(timeout_ms=PATIENCE_MS))
         finally:
             self.reading = False
-            await broker.stop()
+            await consumer.stop()
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        # Bare: what a framework does around each batch costs as much as all that we do before a page leaves.
+        topic = self._settings.topic(TOPIC)
+        consumer = AIOKafkaConsumer(
+            **connection(self._settings),
+            group_id=self.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=MAX_WAIT_MS,
+        )
+        if self._settings.kafka_assigned:
+            partitions = self._settings.kafka_partitions or TOPICS[TOPIC].partitions
+            consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
+        else:
+            consumer.subscribe([topic])
+        return consumer
 
     async def wait_started(self) -> None:
         """Wait until flags are read."""
         await self.started.wait()
 
-    async def on_batch(self, message: KafkaMessage) -> None:
+    def take(
+        self, consumer: AIOKafkaConsumer, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]
+    ) -> None:
         """Page for each record and return: the next batch waits for nothing."""
         with self._progress.busy(SERVICE):
-            for record in message.raw_message:
-                place = TopicPartition(record.topic, record.partition)
-                self._offsets.begin(place, record.offset)
-                stored = self._raise(record).stored
-                # No task and no record is kept for each: without the database very many may wait.
-                settle = partial(self._settle, message.consumer, place, record.offset)
-                if stored is None:
-                    settle()
-                else:
-                    stored.add_done_callback(settle)
+            for place, records in batch.items():
+                for record in records:
+                    self._offsets.begin(place, record.offset)
+                    stored = self._raise(record).stored
+                    # No task and no record is kept for each: without the database very many may wait.
+                    settle = partial(self._settle, consumer, place, record.offset)
+                    if stored is None:
+                        settle()
+                    else:
+                        stored.add_done_callback(settle)
 
     def _raise(self, record: ConsumerRecord) -> Raised:
         now = self._clock.now()
@@ -135,7 +155,11 @@ class FlagReader:
         return self._pager.raise_flag(flag, (record, refusal))
 
     def _settle(
-        self, consumer: Any, place: TopicPartition, offset: int, _: asyncio.Future[None] | None = None
+        self,
+        consumer: AIOKafkaConsumer,
+        place: TopicPartition,
+        offset: int,
+        _: asyncio.Future[None] | None = None,
     ) -> None:
         commit = self._offsets.settle(place, offset)
         if commit is not None:
@@ -150,7 +174,7 @@ class FlagReader:
             for place, (consumer, offset) in commits.items():
                 await self._commit(consumer, place, offset)
 
-    async def _commit(self, consumer: Any, place: TopicPartition, offset: int) -> None:
+    async def _commit(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:
         try:
             await consumer.commit({place: offset})
         except (KafkaError, OSError) as error:

@@ -20,7 +20,7 @@ from services.crisis import domain
 from services.crisis.chains import Chains
 from services.crisis.dispatch import Dispatcher, Reach
 from services.crisis.domain import Doubt, Flag, Incident, NotPossible, Page
-from services.crisis.keeper import SERVICE, Keeper, Letter
+from services.crisis.keeper import HEAD_START_SECONDS, SERVICE, Keeper, Letter
 from services.crisis.known_flags import KnownFlags
 from services.crisis.message import Composer
 from services.crisis.store import Claim, Store
@@ -54,6 +54,8 @@ class Watch:
     worker: asyncio.Task[None] | None = None
     held_until: datetime | None = None
     """Another replica is at it, or we have just failed at it."""
+    planned: tuple[Incident, datetime | None] | None = None
+    """What its next step was computed from, and when that is: hundreds of incidents are looked at in each tick."""
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     """A page for it has been attempted over every channel."""
     accepted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -237,7 +239,12 @@ class Pager:
 
     def due_at(self, watch: Watch) -> datetime | None:
         """When this replica does something about the incident next."""
-        at = domain.next_at(watch.incident, self.chains.of(watch.incident))
+        if watch.planned is None or watch.planned[0] is not watch.incident:
+            watch.planned = (
+                watch.incident,
+                domain.next_at(watch.incident, self.chains.of(watch.incident)),
+            )
+        at = watch.planned[1]
         if at is None or watch.held_until is None:
             return at
         return max(at, watch.held_until)
@@ -287,12 +294,16 @@ class Pager:
     async def _page_at_once(self, watch: Watch, page: Page) -> None:
         """The first page waits for no claim: it is put down beside it, for whoever comes after us."""
         began = self._clock.now()
-        claiming = asyncio.create_task(self._claim(watch, page))
+        claiming = asyncio.create_task(self._claim_behind(watch, page))
         try:
             reach = await self._send(watch, page, began)
             self._note(watch, page, reach, began, _doubt(await claiming, reach))
         finally:
             claiming.cancel()
+
+    async def _claim_behind(self, watch: Watch, page: Page) -> Claim | None:
+        await asyncio.sleep(HEAD_START_SECONDS)
+        return await self._claim(watch, page)
 
     async def _send(self, watch: Watch, page: Page, now: datetime) -> Reach:
         trace = next((known.trace for known in watch.incident.flags if known.trace), None)

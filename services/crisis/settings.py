@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from services.crisis.roster import Address, WeComAddress
 from shared.settings import Settings
@@ -16,6 +17,8 @@ class CrisisSettings(Settings):
 
     http_port: int = 8004
     """The port to listen on."""
+    nice: Annotated[int, Field(ge=0, le=19)] = 0
+    """How far this service stands back for others on the same machine: not at all, so that no page waits for them."""
     roster_file: Path | None = None
     """YAML with the people who can be paged: their roles and channels. Unset: every page goes to `crisis_channels`."""
     crisis_channels: tuple[Address, ...] = ()

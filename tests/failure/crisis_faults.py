@@ -1,4 +1,4 @@
-"""What happens to crisis in its hour: each fault a coroutine that ends once all is whole again."""
+"""What happens to crisis in its hour: each fault a coroutine. Between two of them all is whole again."""
 
 from __future__ import annotations
 
@@ -178,9 +178,9 @@ async def all_fail(hour: Hour) -> None:
 PROVIDERS: tuple[Fault, ...] = (bot_fails, bot_fails, bot_fails, wire_fails, both_bots_fail, all_fail)
 
 
-async def disturb_providers(hour: Hour) -> None:
-    """One fault of the providers after the other, until cancelled."""
-    while True:
+async def disturb_providers(hour: Hour, until: float) -> None:
+    """One fault of the providers after the other; all are well in the end."""
+    while hour.now() < until:
         await hour.passes(hour.choice.uniform(20, 90))
         async with hour.providers:
             await hour.choice.choice(PROVIDERS)(hour)

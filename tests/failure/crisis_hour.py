@@ -1,7 +1,7 @@
 """An hour of crises: two replicas of crisis and one of intake as processes, real engines, three providers.
 
 Everything is done to them from outside: flags by every way, people who acknowledge, and faults at random moments of
-a seed. Times are Unix seconds of the fast clock (`fast_service.py`), from which `RATE` of them pass in a second.
+a seed. Times are Unix seconds of the fast clock (`fast_service.py`).
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ from tests.engines.process import Process
 from tests.engines.proxy import Proxy
 from tests.engines.services import production_settings, service
 
-RATE = 10.0
-"""So many seconds of the hour pass in one of ours."""
 ROLES = {"duty": "on-call", "second": "on-call-second", "head": "head-of-psychology"}
 """The people who can be paged, each with one role."""
 
@@ -127,6 +125,8 @@ class Hour:
     folder: Path
     publisher: Publisher
     since: float
+    rate: float
+    """So many seconds of the hour pass in one of ours."""
     services: dict[str, Process] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     flags: list[Raised] = field(default_factory=list)
@@ -141,13 +141,13 @@ class Hour:
     # --- time ---------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        return self.since + (time.time() - self.since) * RATE
+        return self.since + (time.time() - self.since) * self.rate
 
     def minute(self, at: float) -> float:
         return round((at - self.began) / 60, 1)
 
     async def passes(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / RATE)
+        await asyncio.sleep(seconds / self.rate)
 
     def say(self, what: str) -> None:
         self.said.append(f"{self.minute(self.now()):5.1f} min  {what}")
@@ -159,7 +159,7 @@ class Hour:
         port = free_port()
         own = {
             "FAST_FROM": repr(self.since),
-            "FAST_RATE": str(RATE),
+            "FAST_RATE": str(self.rate),
             "FAST_JUMP": str(self.jump),
         }
         process = service(
@@ -190,6 +190,18 @@ class Hour:
                             break
                     assert self.services[name].running, self.services[name].last_words()
                     await asyncio.sleep(0.1)
+
+    async def whole(self) -> None:
+        """Wait until all is up and every replica has written down what it knows."""
+        await self.ready(*self.services)
+        async with asyncio.timeout(180), httpx.AsyncClient(timeout=5) as http:
+            for name in self.replicas:
+                while True:
+                    with contextlib.suppress(httpx.HTTPError):
+                        exported = (await http.get(f"{self.url(name)}/metrics")).text
+                        if "\naftercare_incidents_unwritten 0.0" in exported:
+                            break
+                    await asyncio.sleep(0.2)
 
     async def kill(self, *called: str) -> None:
         for name in called:
@@ -304,7 +316,7 @@ class Hour:
 
 
 @asynccontextmanager
-async def running_hour(folder: Path, seed: int) -> AsyncIterator[Hour]:
+async def running_hour(folder: Path, seed: int, rate: float) -> AsyncIterator[Hour]:
     """Engines, providers and services, all of them up; they are gone at the end."""
     choice = random.Random(f"crisis {seed}")
     kafka, mongo, wire, front = proxies = [Proxy() for _ in range(4)]
@@ -314,7 +326,7 @@ async def running_hour(folder: Path, seed: int) -> AsyncIterator[Hour]:
     since = time.time()
 
     def clock() -> float:
-        return since + (time.time() - since) * RATE
+        return since + (time.time() - since) * rate
 
     first, second, hook = FakeWeCom(clock=clock), FakeWeCom(clock=clock), Hook(clock)
     hour: Hour | None = None
@@ -329,7 +341,7 @@ async def running_hour(folder: Path, seed: int) -> AsyncIterator[Hour]:
         stack.callback(members.stop)
         await asyncio.to_thread(brokers.start)
         await asyncio.to_thread(members.start)
-        settings = _settings(Engines(brokers.bootstrap, members.url, idempotence=True), folder)
+        settings = _settings(Engines(brokers.bootstrap, members.url, idempotence=True), folder, rate)
         behind_wire = str(httpx.URL(addresses[0]).copy_with(port=wire.port))
         _write_roster(settings["roster_file"], [behind_wire, addresses[1]])
         settings["crisis_channels"] = json.dumps([{"kind": "webhook", "url": f"{hook_at}/hook"}])
@@ -339,7 +351,7 @@ async def running_hour(folder: Path, seed: int) -> AsyncIterator[Hour]:
         publisher = Publisher(shared, Progress())
         stack.push_async_callback(publisher.stop)
         hour = Hour(
-            choice, kafka, mongo, wire, front, first, second, hook, settings, folder, publisher, since
+            choice, kafka, mongo, wire, front, first, second, hook, settings, folder, publisher, since, rate
         )
         hour.jump.write_text("0")
         stack.callback(lambda: [process.kill() for process in hour.services.values()])
@@ -356,15 +368,15 @@ _SHARED = ("kafka_bootstrap_servers", "kafka_idempotence", "kafka_replication", 
            "namespace", "token_secret", "master_key")  # fmt: skip
 
 
-def _settings(engines: Engines, folder: Path) -> dict[str, Any]:
+def _settings(engines: Engines, folder: Path, rate: float) -> dict[str, Any]:
     return production_settings(
         engines,
         "hour",
         kafka_partitions=2,
         roster_file=folder / "roster.yaml",
         public_url="http://crisis.example",
-        page_timeout=5.0 / RATE,
-        crisis_patience_seconds=2.0 / RATE,
+        page_timeout=5.0 / rate,
+        crisis_patience_seconds=2.0 / rate,
     )
 
 
