@@ -61,6 +61,8 @@ class Notices:
                 text="\n".join([_said(notices, "zh"), "--", _said(notices, "en")]),
                 data={"what": "notices", "role": role, "count": len(notices), "recipient": recipient.id},
                 at=now,
+                title=_said(notices, "zh"),
+                urgent=False,
             )
 
         reach = await self._dispatcher.send([role], compose)

@@ -18,10 +18,12 @@ from pymongo.errors import PyMongoError
 
 from services.crisis import domain
 from services.crisis.chains import Chains
-from services.crisis.dispatch import Dispatcher
-from services.crisis.domain import Flag, Incident, Page
+from services.crisis.channels import Ending, Message
+from services.crisis.dispatch import Dispatcher, Reach
+from services.crisis.domain import SHORTEST_STAGE, Contact, Flag, Incident, Page
 from services.crisis.keeper import SERVICE, Keeper, Letter
-from services.crisis.message import Composer
+from services.crisis.message import Composer, topic
+from services.crisis.roster import Recipient
 from services.crisis.store import Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
@@ -103,6 +105,7 @@ class Pager:
         self._flags: dict[str, tuple[str, str]] = {}
         self._ended: dict[str, Incident] = {}
         self._stored: dict[str, asyncio.Future[None]] = {}
+        self._calling_off: set[asyncio.Task[None]] = set()
 
     # --- flags ------------------------------------------------------------------------------------------------
 
@@ -149,6 +152,7 @@ class Pager:
             self._ended.pop(after.id, None)
             self._measure(before, after)
             self._changed(watch)
+            self._call_off(before, after)
         return after
 
     async def written_down(self, incident_id: str, seconds: float) -> bool:
@@ -180,6 +184,23 @@ class Pager:
             passed = after.acknowledged_at - after.opened_at
             metrics.FLAG_TO_ACKNOWLEDGED_SECONDS.observe(passed.total_seconds())
 
+    def _call_off(self, before: Incident, after: Incident) -> None:
+        """Tell the systems that page people themselves that they can stop; nothing waits for it."""
+        contacts = [contact for line in after.timeline for contact in line.contacts]
+        over = before.open and not after.open
+        if not contacts or not (over or (before.awaiting and not after.awaiting)):
+            return
+        runs = range(1, after.run + 1) if over else (before.run,)
+        topics = [topic(after.id, run) for run in runs]
+        calling = asyncio.create_task(self._end(contacts, topics, "resolved" if over else "acknowledged"))
+        self._calling_off.add(calling)
+        calling.add_done_callback(self._calling_off.discard)
+
+    async def _end(self, contacts: list[Contact], topics: list[str], how: Ending) -> None:
+        with self._progress.busy(SERVICE):
+            for name in topics:
+                await self._dispatcher.end(contacts, name, how, self._clock.now())
+
     # --- time -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -197,6 +218,7 @@ class Pager:
     async def _stop_workers(self) -> None:
         # What is under way is repeated by another replica or at the next start: better twice than never.
         workers = [watch.worker for watch in self.board.values() if watch.worker is not None]
+        workers += self._calling_off
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
@@ -245,14 +267,16 @@ class Pager:
         watch.held_until = None
         while watch.held_until is None:
             now = self._clock.now()
-            self._replace(watch, domain.elapse(watch.incident, self.chains.of(watch.incident), now))
+            before = watch.incident
+            self._replace(watch, domain.elapse(before, self.chains.of(before), now))
+            self._call_off(before, watch.incident)
             pages = domain.due(watch.incident, self.chains.of(watch.incident), now)
             if not pages:
                 return
             await asyncio.gather(*(self._page(watch, page) for page in pages))
 
     async def _page(self, watch: Watch, page: Page) -> None:
-        first = watch.ours and (page.run, page.round, page.index) == (1, 0, 0)
+        first = watch.ours and (page.run, page.round, page.index, page.stage) == (1, 0, 0, 0)
         if not first and not await self._claimed(watch, page):
             return
         now = self._clock.now()
@@ -260,12 +284,10 @@ class Pager:
         with tracing.span(
             "crisis page", trace, **{"aftercare.step": page.step, "aftercare.incident": watch.incident.id}
         ):
-            reach = await self._dispatcher.send(
-                page.roles, lambda who: self._composer.compose(watch.incident, page, who, now)
-            )
+            reach = await self._send(watch, page, now)
         before = domain.escalate(watch.incident, page, now)
         if reach.reached:
-            after = domain.sent(before, page, self._clock.now(), reach.channel, reach.reached)
+            after = domain.sent(before, page, self._clock.now(), reach.channel, reach.reached, reach.contacts)
             self._first_accepted(watch)
         else:
             after = domain.failed(before, page, self._clock.now(), reach.channel)
@@ -274,6 +296,16 @@ class Pager:
         if after is before:  # written down before: never send it in a circle
             raise RuntimeError(f"the page {page.key} of incident {before.id} was sent before")
         self._replace(watch, after)
+
+    async def _send(self, watch: Watch, page: Page, now: datetime) -> Reach:
+        def compose(recipient: Recipient) -> Message:
+            return self._composer.compose(watch.incident, page, recipient, now)
+
+        if page.stage:
+            return await self._dispatcher.send_later(
+                page.people, page.stage, compose, page.within or SHORTEST_STAGE
+            )
+        return await self._dispatcher.send(page.roles, compose)
 
     def _first_accepted(self, watch: Watch) -> None:
         if watch.arrived is not None and not watch.accepted.is_set():
