@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+import structlog
 
 from aftercare.fake_wecom import FakeWeCom
 from services.crisis import dispatch
@@ -222,6 +223,19 @@ async def test_a_stage_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatc
     world.client._transport = httpx.MockTransport(hang)
     reach = await world.page_later(180, seconds=0.05)
     assert (reach.reached, reach.channel) == (0, "timeout")
+
+
+async def test_no_key_and_no_number_stands_in_a_log() -> None:
+    world = World(BOT, OTHER_BOT, TEXT, CALL)
+    world.wecom.mood = "broken"
+    world.dingtalk.mood = "limited"
+    world.aliyun.mood = world.tencent.mood = "nonsense"
+    with structlog.testing.capture_logs() as logs:
+        await world.page()
+        await world.page()
+    assert len(logs) > 8
+    for secret in ("key=one", "access_token", PHONE[3:], KEY_ID, KEY_SECRET, "client-1"):
+        assert secret not in str(logs)
 
 
 class Dripping(Provider):
