@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -19,9 +20,10 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 from rich.text import Text
 
-from aftercare.configuration import DATA, DataFolder, service_url, stack_settings
+from aftercare.configuration import DATA, DataFolder, service_url, stack_settings, variable
 from aftercare.stack import PORTS
 from aftercare.terminal import out
+from services.crisis.roster import read_roster
 from shared.contracts.topics import SERVICES, TOPICS, dead_letter_topic
 from shared.contracts.types import COMPANY_ZONE
 from shared.messaging.bus import connection
@@ -89,6 +91,8 @@ async def examine(settings: Settings, urls: dict[str, str]) -> AsyncIterator[Fin
         yield finding
     for finding in check_policy(settings.policy_file, datetime.now(UTC)):
         yield finding
+    for finding in check_roster(os.environ.get(variable("roster_file"))):
+        yield finding
     for finding in await check_bus(settings):
         yield finding
     client: AsyncIOMotorClient[dict[str, Any]] = connect(settings)
@@ -133,6 +137,25 @@ def check_secrets(settings: Settings) -> Iterator[Finding]:
         yield Finding("fail", "the master key of the field encryption cannot be used", str(error))
     else:
         yield Finding("ok", "the master key of the field encryption has its 96 bytes")
+
+
+def check_roster(path: str | None) -> Iterator[Finding]:
+    """Whether everybody who can be paged has a channel of their own; nothing where no roster is known here."""
+    if not path:
+        return
+    try:
+        roster = read_roster(Path(path))
+    except PolicyError as error:
+        yield Finding("fail", "the roster cannot be used: crisis does not start with it", str(error))
+        return
+    if without := roster.without_channel():
+        yield Finding(
+            "warn",
+            f"no channel of their own: {', '.join(without)}",
+            "give each one in the roster (docs/channels.md); until then they hear of a crisis with everybody else",
+        )
+    else:
+        yield Finding("ok", f"all {len(roster.people)} people of the roster have a channel")
 
 
 def check_policy(path: Path | None, now: datetime) -> Iterator[Finding]:

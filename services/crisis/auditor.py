@@ -93,7 +93,9 @@ class Auditor:
             return f"ahead-of-time {incident.id}"
         if at is None and incident.awaiting:
             return f"no-next-step {incident.id}"
-        attempts = [line for line in incident.timeline if line.kind in ("paged", "page-failed")]
+        attempts = [
+            line for line in incident.timeline if line.kind in ("paged", "page-failed") and not line.stage
+        ]
         if incident.awaiting and attempts and attempts[-1].kind == "page-failed":
             return f"reaches-nobody {incident.id}"
         if at is None or watch.worker is not None or at > self._clock.now() - OVERDUE:

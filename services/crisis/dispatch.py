@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import httpx
 import structlog
 
-from services.crisis.channels import Accepted, Channel, Message, Rejected
-from services.crisis.channels.webhook import Webhook
-from services.crisis.channels.wecom import WeCom
-from services.crisis.roster import DEFAULT, Address, Recipient, Roster, WeComAddress, recipients
+from services.crisis.addresses import Address, Phone
+from services.crisis.channels import Accepted, Channel, Ending, Following, Message, Rejected
+from services.crisis.channels.budgets import Budgets
+from services.crisis.channels.choosing import Channels
+from services.crisis.domain import Contact
+from services.crisis.roster import DEFAULT, Recipient, Roster, recipients, stages
+from shared.clock import Clock, SystemClock
 from shared.observability import metrics
 
 log = structlog.get_logger(__name__)
 
 AGAIN_AFTER_SECONDS = 0.2
 """Before the second attempt on a channel."""
+PHONE_AGAIN_AFTER_SECONDS = 1.3
+"""The same for a phone: two requests within a second block each other (Aliyun)."""
+ATTEMPT_SECONDS = 10.0
+"""One attempt: a provider that answers byte by byte keeps within the time for each of them, and never ends."""
 PAGE_SECONDS = 45.0
 """All attempts for one page together: F59 must still be met when every provider hangs."""
-
+REMEMBERED_REFERENCES = 10_000
 NO_ANSWER = ("timeout", "unreachable")
 """The reasons after which the provider may have taken the page all the same."""
 
@@ -34,20 +43,37 @@ class Reach:
 
     reached: int
     channel: str
+    contacts: tuple[Contact, ...] = ()
+    """Whom it reached, each over their own channel."""
     doubtful: bool = False
-    """An earlier attempt got no answer: who is reached now may have the page already."""
+    """An attempt got no answer: who is reached may have the page twice."""
 
 
 class Dispatcher:
-    """Sends pages over the roster's channels."""
+    """Sends pages over the roster's channels. `budgets`: None where no provider counts."""
 
-    def __init__(self, roster: Roster, fallback: tuple[Address, ...], client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        fallback: tuple[Address, ...],
+        client: httpx.AsyncClient,
+        *,
+        clock: Clock | None = None,
+        budgets: bool = True,
+        timeout: float = 5.0,
+    ) -> None:
         self._roster = roster
         self._fallback = fallback
-        self._client = client
+        self._channels = Channels(roster.providers, client, timeout)
+        self._budgets = Budgets(clock or SystemClock())
+        self._counts = budgets
+        self._references: OrderedDict[str, tuple[str, Contact]] = OrderedDict()
+        self._unanswered: set[str] = set()
+        """Messages under way of which an attempt got no answer."""
         for address in (*fallback, *(address for person in roster.people for address in person.channels)):
-            for result in ("accepted", "rejected"):  # from 0 on, or the first increase is not seen
-                metrics.PAGES.labels(address.kind, result)
+            for channel in self._channels.of(address):
+                for result in ("accepted", "rejected"):  # from 0 on, or the first increase is not seen
+                    metrics.PAGES.labels(channel.kind, result)
 
     async def send(self, roles: Sequence[str], compose: Compose) -> Reach:
         """Page everyone who has one of the roles, each once."""
@@ -57,54 +83,149 @@ class Dispatcher:
             if all(recipient.id == DEFAULT for recipient in having):
                 metrics.PAGES_INTO_A_GAP.inc()
             found |= {recipient.id: recipient for recipient in having}
+        return await self._send_all(list(found.values()), compose, 0.0, PAGE_SECONDS)
+
+    async def send_later(
+        self, people: Sequence[str], stage: float, compose: Compose, seconds: float = PAGE_SECONDS
+    ) -> Reach:
+        """Page these people over their channels from this stage on, within so many seconds."""
+        known = {person.id: person.channels for person in self._roster.people} | {DEFAULT: self._fallback}
+        found = [Recipient(person, known[person]) for person in people if person in known]
+        return await self._send_all(found, compose, stage, seconds)
+
+    def referred(self, reference: str) -> tuple[str, Contact] | None:
+        """Incident and person of the page that a provider gave this id: of the last ten thousand from here."""
+        return self._references.get(reference)
+
+    async def end(self, contacts: Sequence[Contact], topic: str, how: Ending, at: datetime) -> None:
+        """Tell the systems that took these pages and page people themselves that they can stop."""
+        told: set[str] = set()
+        known = {person.id: person.channels for person in self._roster.people}
+        for contact in contacts:
+            for address in (*known.get(contact.person, ()), *self._fallback):
+                for channel in self._channels.of(address):
+                    if channel.kind != contact.channel or channel.key in told:
+                        continue
+                    if isinstance(channel, Following):
+                        told.add(channel.key)
+                        await self._end(channel, topic, how, at)
+
+    async def _end(self, channel: Following, topic: str, how: Ending, at: datetime) -> None:
+        for attempt in (1, 2):
+            result = await channel.end(topic, how, at)
+            if isinstance(result, Accepted):
+                return
+            # Where both fail it goes on paging people about what was taken up: bad, but not silent.
+            log.warning("a system that pages was not told to stop", reason=result.reason)
+            if attempt == 1:
+                await asyncio.sleep(AGAIN_AFTER_SECONDS)
+
+    async def _send_all(
+        self, found: Sequence[Recipient], compose: Compose, stage: float, seconds: float
+    ) -> Reach:
         if not found:
             return Reach(0, "no-channel")
+        messages = [compose(recipient) for recipient in found]
         results = await asyncio.gather(
-            *(self._reach(recipient, compose(recipient)) for recipient in found.values())
+            *(self._reach(one, message, stage, seconds) for one, message in zip(found, messages, strict=True))
         )
-        channels = [result.channel for result in results if result.reached]
-        if channels:
-            return Reach(len(channels), channels[0], any(result.doubtful for result in results))
-        return results[0]
+        unanswered = self._unanswered.intersection(message.id for message in messages)
+        self._unanswered -= unanswered
+        contacts = tuple(result for result in results if isinstance(result, Contact))
+        if contacts:
+            return Reach(len(contacts), contacts[0].channel, contacts, doubtful=bool(unanswered))
+        reason = next(result for result in results if isinstance(result, str))
+        return Reach(0, reason, doubtful=bool(unanswered))
 
-    async def _reach(self, recipient: Recipient, message: Message) -> Reach:
+    async def _reach(
+        self, recipient: Recipient, message: Message, stage: float, seconds: float
+    ) -> Contact | str:
         try:
-            async with asyncio.timeout(PAGE_SECONDS):
-                return await self._over_channels(recipient, message)
+            async with asyncio.timeout(seconds):
+                return await self._over_stages(recipient, message, stage)
         except TimeoutError:
-            return Reach(0, "timeout", doubtful=True)
+            self._unanswered.add(message.id)
+            return "timeout"
 
-    async def _over_channels(self, recipient: Recipient, message: Message) -> Reach:
-        reason, doubtful = "no-channel", False
-        for address in recipient.channels:
-            channel = self._channel(address)
-            for attempt in (1, 2):
-                result = await self._attempt(channel, message)
+    async def _over_stages(self, recipient: Recipient, message: Message, stage: float) -> Contact | str:
+        """Over this stage, and where it takes nothing over the next ones at once; for the first page over the
+        channels for everybody as well. Returns whom it reached, or the reason of the last refusal."""
+        known = stages(recipient.channels)
+        reason = "no-channel"
+        for one in known:
+            if one.after < stage:
+                continue
+            later = tuple(other.after for other in known if other.after > one.after)
+            result = await self._over_channels(one.channels, recipient.id, message)
+            if isinstance(result, Contact):
+                return result.model_copy(update={"after": one.after, "later": later})
+            reason = result
+        if stage or not recipient.fallback:
+            return reason
+        result = await self._over_channels(recipient.fallback, recipient.id, message)
+        if isinstance(result, Contact):  # their own channels get another try, each in its time
+            metrics.PAGES_OVER_FALLBACK.inc()
+            return result.model_copy(update={"later": tuple(one.after for one in known if one.after)})
+        return reason if result == "no-channel" else result
+
+    async def _over_channels(
+        self, addresses: Sequence[Address], person: str, message: Message
+    ) -> Contact | str:
+        reason = "no-channel"
+        for address in addresses:
+            if isinstance(address, Phone) and not message.words:
+                continue  # what does not page rings nobody's phone
+            for channel in self._channels.of(address):
+                result = await self._twice(channel, message)
                 if isinstance(result, Accepted):
-                    if recipient.id != DEFAULT and address in self._fallback:
-                        metrics.PAGES_OVER_FALLBACK.inc()
-                    return Reach(1, channel.kind, doubtful)
+                    contact = Contact(person=person, channel=channel.kind, reference=result.reference)
+                    self._remember(message, contact)
+                    return contact
                 reason = result.reason
-                doubtful = doubtful or reason in NO_ANSWER
-                log.warning("a page was not accepted", channel=channel.kind, reason=reason)
-                if result.retry_after is not None:
-                    break  # this provider will not take it now: the next one
-                if attempt == 1:
-                    await asyncio.sleep(AGAIN_AFTER_SECONDS)
-        return Reach(0, reason, doubtful)
+        return reason
+
+    async def _twice(self, channel: Channel, message: Message) -> Accepted | Rejected:
+        result = await self._attempt(channel, message)
+        if isinstance(result, Accepted) or result.retry_after is not None:
+            return result  # this provider will not take it now: the next one
+        by_phone = channel.kind.startswith(("sms-", "voice-"))
+        await asyncio.sleep(PHONE_AGAIN_AFTER_SECONDS if by_phone else AGAIN_AFTER_SECONDS)
+        again = await self._attempt(channel, message)
+        passed_over = isinstance(again, Rejected) and again.reason == "over-budget"
+        return result if passed_over else again
 
     async def _attempt(self, channel: Channel, message: Message) -> Accepted | Rejected:
+        if self._counts and self._budgets.blocked(channel.key):
+            return self._passed_over(channel, "rate-limited")
+        if self._counts and not self._budgets.take(channel.key, channel.limits, urgent=message.urgent):
+            return self._passed_over(channel, "over-budget")
         try:
-            result = await channel.send(message)
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                result = await channel.send(message)
+        except TimeoutError:
+            result = Rejected("timeout")
         except Exception as error:  # a defect in one adapter must not keep the page from the next channel
             # The traceback would show the address, which holds the key.
             log.error("a channel failed", channel=channel.kind, error=type(error).__name__)
             result = Rejected("defect")
         accepted = isinstance(result, Accepted)
         metrics.PAGES.labels(channel.kind, "accepted" if accepted else "rejected").inc()
+        if isinstance(result, Rejected):
+            log.warning("a page was not accepted", channel=channel.kind, reason=result.reason)
+            if result.reason in NO_ANSWER:
+                self._unanswered.add(message.id)
+            if result.retry_after is not None:
+                self._budgets.block(channel.key, result.retry_after)
         return result
 
-    def _channel(self, address: Address) -> Channel:
-        if isinstance(address, WeComAddress):
-            return WeCom(address, self._client)
-        return Webhook(address, self._client)
+    def _passed_over(self, channel: Channel, reason: str) -> Rejected:
+        metrics.PAGES.labels(channel.kind, "passed-over").inc()
+        log.warning("a channel was passed over", channel=channel.kind, reason=reason)
+        return Rejected(reason, retry_after=0.0)
+
+    def _remember(self, message: Message, contact: Contact) -> None:
+        if contact.reference is None:
+            return
+        self._references[contact.reference] = (str(message.data.get("incident_id")), contact)
+        if len(self._references) > REMEMBERED_REFERENCES:
+            self._references.popitem(last=False)

@@ -13,6 +13,7 @@ Three clocks run, none of which a storage can hold up:
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ Kind = Literal[
     "paged",
     "page-failed",
     "repeated",  # a page that somebody may have got before
+    "delivered",  # a provider says that a text has arrived
+    "undelivered",  # or that it, or a call, has not
+    "answered",  # or that a call was taken
+    "key-pressed",  # or which key was pressed on it
     "unanswered",  # the whole chain brought nobody
     "lapsed",  # acknowledged, but nobody intervened in time (A30)
     "acknowledged",
@@ -74,6 +79,8 @@ HEAD_MARGIN = timedelta(minutes=1)
 GRACE = timedelta(minutes=10)
 """Who acknowledges only after A30's time is up gets this long before the chain starts again."""
 HEAD_RETRIES_ONCE_RESOLVED = 5
+SHORTEST_STAGE, LONGEST_STAGE = 5.0, 45.0
+"""Seconds that a page over the later channels of a step may take."""
 
 MANY_FLAGS = 100
 """An incident with more flags than this (a sender that runs wild) keeps of those that changed nothing the newest."""
@@ -109,6 +116,26 @@ class Flag(Value):
         return _hash(self.unique)
 
 
+class Contact(Value):
+    """One person for whom a provider took a page."""
+
+    person: str
+    channel: str
+    """The channel's kind, with its provider where it has several: `wecom`, `voice-aliyun`."""
+    after: float = 0.0
+    """The stage that reached them, by the seconds after which it is used."""
+    later: tuple[float, ...] = ()
+    """The stages that they have not been tried over, in the same way."""
+    reference: str | None = None
+    """The provider's id for it, by which its receipts come."""
+
+
+Received = Literal["delivered", "undelivered", "answered", "key-pressed"]
+"""What a provider tells later about a page that it took."""
+ACKNOWLEDGE_KEY = "1"
+"""Pressed on a call, it acknowledges."""
+
+
 class Moment(Value):
     """One line of a timeline."""
 
@@ -126,6 +153,10 @@ class Moment(Value):
     channel: str | None = None
     note: str | None = None
     reached: int = 0
+    stage: float = 0.0
+    """Of a page: seconds after the first of its step, for the later channels of those whom that reached."""
+    contacts: tuple[Contact, ...] = ()
+    """Whom a page reached, and how."""
     flag: Flag | None = None
 
     @property
@@ -230,6 +261,12 @@ class Page:
     index: int = -1
     opens: bool = False
     """Whether it is the first of its round."""
+    stage: float = 0.0
+    """Seconds after the step's first page, for the later channels of those whom it reached."""
+    people: tuple[str, ...] = ()
+    """Of a later stage: who it goes to, whatever roles they have by now."""
+    within: float | None = None
+    """Of a later stage: so many seconds it has, so that it does not hold up the chain."""
 
 
 # --- opening and joining --------------------------------------------------------------------------------------
@@ -375,6 +412,8 @@ def _effect(incident: Incident, moment: Moment) -> dict[str, Any]:
             change |= _reopened(incident, moment.at)
         case "escalated" | "repeated" | "unanswered" | "assessed" | "referred" | "responded":
             pass  # told to others; it moves nothing
+        case "delivered" | "undelivered" | "answered" | "key-pressed":
+            pass  # only noted: a key that acknowledges has a line of its own for that
     return change
 
 
@@ -449,6 +488,21 @@ def intervene(incident: Incident, by: str, now: datetime) -> Incident:
     return extend(incident, [_line(incident, key, "intervening", now, by=by)])
 
 
+def receive(incident: Incident, contact: Contact, what: Received, now: datetime, key: str = "") -> Incident:
+    """What a provider tells about a page of an open incident; the right key acknowledges as that person.
+
+    Repeating is harmless: a key counts once for each call, also when the chain has begun anew since.
+    """
+    line_key = f"{what} {contact.reference}"
+    if not incident.open or any(moment.id == line_key for moment in incident.timeline):
+        return incident
+    line = _line(incident, line_key, what, now, by=contact.person, channel=contact.channel)
+    incident = extend(incident, [line])
+    if what == "key-pressed" and key.startswith(ACKNOWLEDGE_KEY):
+        return acknowledge(incident, contact.person, now)
+    return incident
+
+
 def assess(incident: Incident, by: str, now: datetime, step: AssessmentStep) -> Incident:
     """A step of the assessment was done (A29)."""
     return _noted(incident, "assessed", step, by, now)
@@ -509,6 +563,7 @@ def next_at(incident: Incident, chain: CrisisChain) -> datetime | None:
         instants.append(incident.timeline[-1].at)
     if incident.awaiting:
         instants.append(_position(incident, chain).at)
+        instants += [at for at, _ in _later_stages(incident)]
     return min((instant for instant in instants if instant is not None), default=None)
 
 
@@ -555,13 +610,25 @@ def due(incident: Incident, chain: CrisisChain, now: datetime) -> tuple[Page, ..
     if head is not None and head <= now and not pages:  # else the chain may be about to reach the head
         key = f"head {incident.reopenings}.{_tries_outside_chain(incident)}"
         pages.append(Page(key, (chain.head_role,), "head"))
+    if incident.awaiting:
+        within = _seconds_left(incident, chain, now)
+        stages = (page for at, page in _later_stages(incident) if at <= now)
+        pages += [dataclasses.replace(page, within=within) for page in stages]
     return tuple(pages)
 
 
-def sent(incident: Incident, page: Page, now: datetime, channel: str, reached: int) -> Incident:
-    """The page went out and a provider accepted it for `reached` people."""
+def sent(
+    incident: Incident,
+    page: Page,
+    now: datetime,
+    channel: str,
+    reached: int,
+    contacts: tuple[Contact, ...] = (),
+) -> Incident:
+    """The page went out and a provider accepted it for `reached` people: the `contacts`, where they are known."""
     line = _page_line(incident, page, "paged", now)
-    return extend(incident, [line.model_copy(update={"channel": channel, "reached": reached})])
+    update = {"channel": channel, "reached": reached, "contacts": contacts}
+    return extend(incident, [line.model_copy(update=update)])
 
 
 def failed(incident: Incident, page: Page, now: datetime, reason: str) -> Incident:
@@ -579,7 +646,7 @@ def repeated(incident: Incident, page: Page, now: datetime, by: str, why: Doubt)
 
 def escalate(incident: Incident, page: Page, now: datetime) -> Incident:
     """The chain goes on to a further step."""
-    if page.index < 0 or page.opens:
+    if page.index < 0 or page.opens or page.stage:
         return incident
     return extend(incident, [_page_line(incident, page, "escalated", now)])
 
@@ -588,7 +655,7 @@ def _page_line(incident: Incident, page: Page, kind: Kind, now: datetime) -> Mom
     note = page.key if page.key.startswith("worse ") else None
     return _line(
         incident, f"{kind} {page.key}", kind, now, run=page.run, round=page.round, index=page.index,
-        step=page.step, role=page.roles[0], note=note,
+        step=page.step, role=page.roles[0], note=note, stage=page.stage,
     )  # fmt: skip
 
 
@@ -670,6 +737,42 @@ def _next_round_at(
     if any(moment.kind == "paged" for moment in done) or all(m.channel == "no-channel" for m in done):
         return last + widening
     return last + min(_retry_after(number), widening)
+
+
+def _later_stages(incident: Incident) -> list[tuple[datetime, Page]]:
+    """The later channels of those whom a step of the newest round reached, each with its time.
+
+    Seen beside the chain: whether they reach anybody moves none of its steps. Who was reached over a later channel
+    at once, because the first took nothing, is not tried over it again.
+    """
+    pages = [m for m in incident.timeline if _is_page(m, incident.run) and m.index >= 0]
+    newest = max((moment.round for moment in pages), default=0)
+    coming: list[tuple[datetime, Page]] = []
+    for first in pages:
+        if first.round != newest or first.stage:
+            continue
+        same = [m for m in pages if (m.round, m.index) == (first.round, first.index) and m.stage]
+        done = {moment.stage for moment in same}
+        for stage in sorted({later for contact in first.contacts for later in contact.later} - done):
+            beyond = {c.person for moment in same for c in moment.contacts if c.after >= stage}
+            people = tuple(c.person for c in first.contacts if stage in c.later and c.person not in beyond)
+            if people:
+                coming.append((first.at + timedelta(seconds=stage), _stage_of(first, stage, people)))
+    return coming
+
+
+def _stage_of(first: Moment, stage: float, people: tuple[str, ...]) -> Page:
+    key = f"{first.run}.{first.round}.{first.index}+{stage:g}"
+    roles = (first.role,) if first.role else ()
+    return Page(key, roles, first.step or "", first.run, first.round, first.index, stage=stage, people=people)
+
+
+def _seconds_left(incident: Incident, chain: CrisisChain, now: datetime) -> float:
+    """How long a later stage may take: until the chain or F59 goes on, but long enough for one answer."""
+    coming = (_position(incident, chain).at, _head_at(incident, chain))
+    following = min((at for at in coming if at is not None and at > now), default=None)
+    left = (following - now).total_seconds() if following else LONGEST_STAGE
+    return min(max(left, SHORTEST_STAGE), LONGEST_STAGE)
 
 
 def _offset(step: CrisisStep, chain: CrisisChain) -> timedelta:
@@ -756,8 +859,13 @@ def _tries_outside_chain(incident: Incident) -> int:
     return sum(1 for m in told if m.step == "head" and m.index < 0)
 
 
+def _is_page(moment: Moment, run: int) -> bool:
+    return moment.kind in ("paged", "page-failed") and moment.run == run
+
+
 def _is_attempt(moment: Moment, run: int) -> bool:
-    return moment.kind in ("paged", "page-failed") and moment.run == run and moment.index >= 0
+    """Whether the line is a step of the chain; its later stages are not, and move nothing."""
+    return _is_page(moment, run) and moment.index >= 0 and not moment.stage
 
 
 def _attempt(incident: Incident, run: int, number: int, index: int) -> Moment | None:
@@ -808,7 +916,7 @@ def _announcement(before: Incident, moment: Moment) -> tuple[Change | None, str 
             return ("escalated", "worse-level") if worse else (None, None)
         case "lapsed":
             return "escalated", "no-intervention"
-        case "unanswered" | "repeated":
+        case "unanswered" | "repeated" | "delivered" | "undelivered" | "answered" | "key-pressed":
             return None, None
         case (
             "assessed" | "referred" | "responded"

@@ -61,6 +61,32 @@ class Links:
         return hmac.new(self._key, said, hashlib.sha256).digest()[:16]
 
 
+class ReceiptLinks:
+    """The addresses to which providers of texts and calls tell what became of them.
+
+    Providers sign nothing, so whoever knows an address is taken for one: it is as long as a key, and belongs into the
+    provider's console alone.
+    """
+
+    def __init__(self, master_key: bytes, base_url: str) -> None:
+        self._key = hmac.new(master_key, b"aftercare crisis receipts", hashlib.sha256).digest()
+        self._base = base_url.rstrip("/")
+
+    def make(self, provider: str) -> str:
+        """The address for one provider. It holds as long as the master key does."""
+        return f"{self._base}/r/{provider}.{self._sign(provider)}"
+
+    def read(self, token: str) -> str:
+        """Which provider it is. Raises Forged."""
+        provider, _, signature = token.partition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign(provider).encode()):
+            raise Forged
+        return provider
+
+    def _sign(self, provider: str) -> str:
+        return _encode(hmac.new(self._key, provider.encode(), hashlib.sha256).digest())
+
+
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 

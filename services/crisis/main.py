@@ -9,12 +9,13 @@ from pymongo.errors import PyMongoError
 
 from services.crisis.api import FLAGGING, routes
 from services.crisis.auditor import Auditor
+from services.crisis.callbacks_api import callback_routes
 from services.crisis.chains import Chains
 from services.crisis.dispatch import Dispatcher
 from services.crisis.erasures import Erasures
 from services.crisis.flags import FlagReader
 from services.crisis.keeper import SERVICE, Keeper
-from services.crisis.links import Links
+from services.crisis.links import Links, ReceiptLinks
 from services.crisis.message import Composer
 from services.crisis.notices import Notices
 from services.crisis.pager import Pager
@@ -52,7 +53,17 @@ def build(
     base = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
     links = Links(master_key(key), base, settings.page_link_valid)
     composer = Composer(links, settings.client_url, chains)
-    dispatcher = Dispatcher(read_roster(settings.roster_file), settings.fallback(), http)
+    roster = read_roster(settings.roster_file)
+    dispatcher = Dispatcher(
+        roster,
+        settings.fallback(),
+        http,
+        clock=clock,
+        budgets=settings.page_budgets,
+        timeout=settings.page_timeout,
+    )
+    if unreachable := roster.without_channel():
+        log.warning("people can be paged over the channels for everybody only", people=unreachable)
     keeper = Keeper(runtime.journal, store, runtime.dead_letters, chains, clock, progress)
     erasures = Erasures(store, runtime.vault, progress)
     pager = Pager(store, keeper, dispatcher, composer, chains, clock, progress, erasures.wake)
@@ -91,4 +102,5 @@ def build(
     app.state.pager = pager
     app.state.auditor = auditor
     app.include_router(routes(pager, store, links, composer, clock))
+    app.include_router(callback_routes(pager, dispatcher, ReceiptLinks(master_key(key), base), clock))
     return app

@@ -39,6 +39,10 @@ class Composer:
             text="\n".join(lines),
             data=self._data(incident, page, recipient, link, record),
             at=now,
+            title=lines[0],
+            words=self._words(incident),
+            urgent=not incident.drill,
+            topic=topic(incident.id, incident.run),
         )
 
     def _until_next_round(self, incident: Incident, now: datetime) -> timedelta:
@@ -70,6 +74,20 @@ class Composer:
             return said + text("crisis.page.acknowledged-already", language)
         return said
 
+    def _words(self, incident: Incident) -> dict[str, str]:
+        """What fills the gaps of a template for texts and calls: short, since providers allow 35 characters each."""
+        assert incident.since is not None
+        deadline = incident.deadline
+        until = (
+            deadline.due_at if deadline else incident.since + self._chains.of(incident).intervention_within
+        )
+        level = text(f"crisis.level.{incident.level}", "zh")
+        return {
+            "what": text(f"crisis.phone.{_what(incident)}", "zh", level=level),
+            "subject": deadline.subject if deadline else incident.client_id,
+            "until": _clock(until),
+        }
+
     def headline(self, incident: Incident) -> dict[str, str]:
         """What it is about, in both languages."""
         page = Page("", (), "")
@@ -100,6 +118,12 @@ class Composer:
         if record:
             data["client_url"] = record
         return data
+
+
+def topic(incident_id: str, run: int) -> str:
+    """Under what name an incident is known to systems that page people themselves. A chain that starts anew has a
+    name of its own: theirs would stay quiet about what was acknowledged before."""
+    return incident_id if run <= 1 else f"{incident_id}.{run}"
 
 
 def _what(incident: Incident) -> str:

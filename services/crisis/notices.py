@@ -92,6 +92,8 @@ class Notices:
                 text="\n".join([_said(counts, "zh"), "--", _said(counts, "en")]),
                 data={"what": "notices", "role": role, "count": counts.total(), "recipient": recipient.id},
                 at=now,
+                title=_said(notices, "zh"),
+                urgent=False,
             )
 
         reach = await self._dispatcher.send([role], compose)

@@ -18,11 +18,13 @@ from pymongo.errors import PyMongoError
 
 from services.crisis import domain
 from services.crisis.chains import Chains
+from services.crisis.channels import Ending, Message
 from services.crisis.dispatch import Dispatcher, Reach
-from services.crisis.domain import Doubt, Flag, Incident, NotPossible, Page
+from services.crisis.domain import SHORTEST_STAGE, Contact, Doubt, Flag, Incident, NotPossible, Page
 from services.crisis.keeper import HEAD_START_SECONDS, SERVICE, Keeper, Letter
 from services.crisis.known_flags import KnownFlags
-from services.crisis.message import Composer
+from services.crisis.message import Composer, topic
+from services.crisis.roster import Recipient
 from services.crisis.store import Claim, Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
@@ -108,6 +110,7 @@ class Pager:
         self._flags = KnownFlags()
         self._ended: dict[str, Incident] = {}
         self._stored: dict[str, asyncio.Future[None]] = {}
+        self._calling_off: set[asyncio.Task[None]] = set()
 
     # --- flags ------------------------------------------------------------------------------------------------
 
@@ -157,6 +160,7 @@ class Pager:
             self._ended.pop(after.id, None)
             self._measure(before, after)
             self._changed(watch)
+            self._call_off(before, after)
         return after
 
     def _check_alone(self, reopened: Incident) -> None:
@@ -203,6 +207,23 @@ class Pager:
             passed = after.acknowledged_at - after.opened_at
             metrics.FLAG_TO_ACKNOWLEDGED_SECONDS.observe(passed.total_seconds())
 
+    def _call_off(self, before: Incident, after: Incident) -> None:
+        """Tell the systems that page people themselves that they can stop; nothing waits for it."""
+        contacts = [contact for line in after.timeline for contact in line.contacts]
+        over = before.open and not after.open
+        if not contacts or not (over or (before.awaiting and not after.awaiting)):
+            return
+        runs = range(1, after.run + 1) if over else (before.run,)
+        topics = [topic(after.id, run) for run in runs]
+        calling = asyncio.create_task(self._end(contacts, topics, "resolved" if over else "acknowledged"))
+        self._calling_off.add(calling)
+        calling.add_done_callback(self._calling_off.discard)
+
+    async def _end(self, contacts: list[Contact], topics: list[str], how: Ending) -> None:
+        with self._progress.busy(SERVICE):
+            for name in topics:
+                await self._dispatcher.end(contacts, name, how, self._clock.now())
+
     # --- time -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -220,6 +241,7 @@ class Pager:
     async def _stop_workers(self) -> None:
         # What is under way is repeated by another replica or at the next start: better twice than never.
         workers = [watch.worker for watch in self.board.values() if watch.worker is not None]
+        workers += self._calling_off
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
@@ -273,16 +295,18 @@ class Pager:
         watch.held_until = None
         while watch.held_until is None:
             now = self._clock.now()
-            elapsed = domain.elapse(watch.incident, self.chains.of(watch.incident), now)
-            _count(watch.incident, elapsed)
+            before = watch.incident
+            elapsed = domain.elapse(before, self.chains.of(before), now)
+            _count(before, elapsed)
             self._replace(watch, elapsed)
+            self._call_off(before, elapsed)
             pages = domain.due(watch.incident, self.chains.of(watch.incident), now)
             if not pages:
                 return
             await asyncio.gather(*(self._page(watch, page) for page in pages))
 
     async def _page(self, watch: Watch, page: Page) -> None:
-        if watch.ours and (page.run, page.round, page.index) == (1, 0, 0):
+        if watch.ours and (page.run, page.round, page.index, page.stage) == (1, 0, 0, 0):
             await self._page_at_once(watch, page)
             return
         claim = await self._claim(watch, page)
@@ -310,9 +334,7 @@ class Pager:
         with tracing.span(
             "crisis page", trace, **{"aftercare.step": page.step, "aftercare.incident": watch.incident.id}
         ):
-            reach = await self._dispatcher.send(
-                page.roles, lambda who: self._composer.compose(watch.incident, page, who, now)
-            )
+            reach = await self._dispatch(watch, page, now)
         if reach.reached:
             self._first_accepted(watch)
         watch.tried.set()
@@ -324,7 +346,7 @@ class Pager:
         before = watch.incident
         after = domain.escalate(before, page, began)
         if reach.reached:
-            after = domain.sent(after, page, now, reach.channel, reach.reached)
+            after = domain.sent(after, page, now, reach.channel, reach.reached, reach.contacts)
         else:
             after = domain.failed(after, page, now, reach.channel)
             metrics.PAGES_TO_NOBODY.inc()
@@ -336,6 +358,16 @@ class Pager:
         if after is before:  # written down before: never send it in a circle
             raise RuntimeError(f"the page {page.key} of incident {before.id} was sent before")
         self._replace(watch, after)
+
+    async def _dispatch(self, watch: Watch, page: Page, now: datetime) -> Reach:
+        def compose(recipient: Recipient) -> Message:
+            return self._composer.compose(watch.incident, page, recipient, now)
+
+        if page.stage:
+            return await self._dispatcher.send_later(
+                page.people, page.stage, compose, page.within or SHORTEST_STAGE
+            )
+        return await self._dispatcher.send(page.roles, compose)
 
     def _first_accepted(self, watch: Watch) -> None:
         if watch.arrived is not None and not watch.accepted.is_set():

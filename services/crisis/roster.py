@@ -4,20 +4,29 @@
 people:
   - id: staff-017
     roles: [on-call]            # the roles of the policy's crisis chain
-    channels:                   # first choice first
+    channels:                   # now: a bot; after a minute: a text; after three: a call
       - {kind: wecom, url: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=...", mention: [zhang]}
-      - {kind: webhook, url: "https://pager.example/hook", secret: "..."}
+      - {kind: webhook, url: "https://pager.example/hook", secret: "..."}      # if the bot does not take it
+      - {kind: sms, number: "+8613800000000", after: 1 min}
+      - {kind: voice, number: "+8613800000000", after: 3 min, providers: [tencent, aliyun]}
+providers:                      # for texts and calls, first choice first
+  - {kind: aliyun, key_id: ..., key_secret: ..., sign_name: ..., sms: {id: SMS_1}, voice: {id: TTS_1}}
+  - {kind: tencent, key_id: ..., key_secret: ..., voice_app: "1400000000", voice: {id: "1000"}}
 ```
+
+Channels with the same `after` are a stage: they are tried in their order until one takes the page. All kinds, their
+limits and what counts as accepted: `docs/channels.md`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import model_validator
 
+from services.crisis.addresses import Account, Address, Part, Phone
 from shared.contracts.types import Code, Id
 from shared.policy.reading import read
 
@@ -25,43 +34,27 @@ EVERYONE = "everyone-on-call"
 """The role that everyone on the list has."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class WeComAddress(_Part):
-    """A WeCom bot. The address holds the bot's key."""
-
-    kind: Literal["wecom"] = "wecom"
-    url: SecretStr
-    mention: tuple[str, ...] = ()
-    """User ids to mention; `@all` for everyone in the group."""
-
-
-class WebhookAddress(_Part):
-    """Any URL that takes a CloudEvent."""
-
-    kind: Literal["webhook"] = "webhook"
-    url: SecretStr
-    secret: SecretStr | None = None
-    """With it each request is signed, so that the receiver can tell ours from others."""
-
-
-Address = Annotated[WeComAddress | WebhookAddress, Field(discriminator="kind")]
-
-
-class Person(_Part):
+class Person(Part):
     """Somebody who can be paged."""
 
     id: Id
     roles: tuple[Code, ...]
-    channels: Annotated[tuple[Address, ...], Field(min_length=1)]
+    channels: tuple[Address, ...] = ()
+    """Without one the person is told over the channels for everybody, and the chain does not wait for them."""
+
+    @model_validator(mode="after")
+    def _begins_at_once(self) -> Person:
+        if self.channels and all(channel.after for channel in self.channels):
+            raise ValueError("every channel waits: one must go out at once, without `after`")
+        return self
 
 
-class Roster(_Part):
+class Roster(Part):
     """Everyone who can be paged."""
 
     people: tuple[Person, ...] = ()
+    providers: tuple[Account, ...] = ()
+    """Who carries text messages and calls, first choice first."""
 
     @model_validator(mode="after")
     def _everyone_once(self) -> Roster:
@@ -70,6 +63,21 @@ class Roster(_Part):
             raise ValueError("somebody is listed twice: give each person one entry with all channels")
         return self
 
+    @model_validator(mode="after")
+    def _knows_its_providers(self) -> Roster:
+        names = [account.name for account in self.providers]
+        if len(names) != len(set(names)):
+            raise ValueError("two providers have one name: give each a `name` of its own")
+        phones = [channel for person in self.people for channel in person.channels]
+        for phone in phones:
+            if isinstance(phone, Phone) and not (names and set(phone.providers) <= set(names)):
+                raise ValueError("a channel for a phone names a provider that is not among `providers`")
+        return self
+
+    def without_channel(self) -> tuple[str, ...]:
+        """The ids of those who can be reached only over the channels for everybody."""
+        return tuple(person.id for person in self.people if not person.channels)
+
 
 @dataclass(frozen=True)
 class Recipient:
@@ -77,6 +85,8 @@ class Recipient:
 
     id: str
     channels: tuple[Address, ...]
+    fallback: tuple[Address, ...] = ()
+    """The channels for everybody: tried once none of their own took the first page."""
 
 
 DEFAULT = "default"
@@ -94,10 +104,28 @@ def recipients(roster: Roster, role: str, fallback: tuple[Address, ...]) -> tupl
     Where nobody has the role the fallback channels get the page, and where there are none, nobody does.
     """
     found = tuple(
-        Recipient(person.id, (*person.channels, *fallback))
+        Recipient(person.id, person.channels, fallback)
         for person in roster.people
         if role in person.roles or role == EVERYONE
     )
     if found or not fallback:
         return found
     return (Recipient(DEFAULT, fallback),)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Channels that are tried one after the other, until one takes the page."""
+
+    after: float
+    """Seconds after the person's first page."""
+    channels: tuple[Address, ...]
+
+
+def stages(channels: Sequence[Address]) -> tuple[Stage, ...]:
+    """The channels in the order in which they are used; those of one stage keep the order of the list."""
+    delays = sorted({channel.after for channel in channels})
+    return tuple(
+        Stage(delay.total_seconds(), tuple(channel for channel in channels if channel.after == delay))
+        for delay in delays
+    )

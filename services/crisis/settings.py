@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from services.crisis.roster import Address, WeComAddress
+from services.crisis.addresses import Address, WeComAddress
 from shared.settings import Settings
 
 
@@ -33,6 +33,9 @@ class CrisisSettings(Settings):
     """How long the link to acknowledge in a message can be used; at least until the next page brings a newer one."""
     page_timeout: float = 5.0
     """Seconds that a provider has for its answer."""
+    page_budgets: bool = True
+    """Send a little less over each channel than its provider takes, and then use the next. Off only for providers that
+    are none, in tests."""
 
     def fallback(self) -> tuple[Address, ...]:
         """The channels that get what reaches nobody else, first choice first."""

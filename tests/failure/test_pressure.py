@@ -209,7 +209,7 @@ async def test_a_backlog_is_worked_off(begin: Begin, roomy: Cluster, request: py
             await run.publisher.publish(portion)
         run.say(f"{cases * EVENTS_PER_CASE} events lie on the bus")
         for name in ("crisis", "intake", "scheduler", "survey", "reporting"):
-            own = {"AFTERCARE_WECOM_WEBHOOKS": f"{base}{PATH}?key=duty"}
+            own = {"AFTERCARE_WECOM_WEBHOOKS": f"{base}{PATH}?key=duty", "AFTERCARE_PAGE_BUDGETS": "false"}
             if name == "intake":
                 own["AFTERCARE_CRISIS_URL"] = run.keeper.address("crisis")
             run.keeper.add(name, environment=own)

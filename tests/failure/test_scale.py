@@ -62,7 +62,7 @@ async def test_replicas_share_the_work(begin: Begin, told: Told, count: int) -> 
     """Each replica does at least a third of its fair share, of events, of timers and of flags; nothing twice."""
     bot = FakeWeCom(per_minute=UNLIMITED)
     async with bot.serve() as address, begin(EVERYBODY, started=False) as run:
-        told_of = {"AFTERCARE_WECOM_WEBHOOKS": f"{address}?key=duty"}
+        told_of = {"AFTERCARE_WECOM_WEBHOOKS": f"{address}?key=duty", "AFTERCARE_PAGE_BUDGETS": "false"}
         replicas = {name: [run.keeper.add(name, n, told_of).name for n in range(count)] for name in EVERYBODY}
         await run.keeper.ready([one for those in replicas.values() for one in those])
         await leased(run, count)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,22 @@ class Message:
     data: dict[str, Any]
     """The same for machines."""
     at: datetime
+    title: str = ""
+    """Its first line, for what shows a title and a body."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What the gaps of a template are filled with (`what`, `subject`, `until`); without them it is not for phones."""
+    urgent: bool = True
+    """Somebody may be in danger: it may use up what the provider takes. Drills and notices leave some of it."""
+    topic: str = ""
+    """What the messages that one acknowledgement ends have in common, for systems that page people themselves."""
 
 
 @dataclass(frozen=True)
 class Accepted:
     """The provider took the page."""
+
+    reference: str | None = None
+    """The provider's own id for it, by which its receipts come."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +46,35 @@ class Rejected:
     """Seconds for which trying this channel again is useless."""
 
 
+@dataclass(frozen=True)
+class Limit:
+    """At most `count` pages in any `seconds`."""
+
+    count: int
+    seconds: float
+
+
 class Channel(Protocol):
     """One way to reach one address."""
 
     kind: str
+    limits: tuple[Limit, ...]
+    """What it may be used for, a little below what its provider allows."""
+    key: str
+    """What its provider counts by: the same for all channels that share a limit. Holds secrets."""
 
     async def send(self, message: Message) -> Accepted | Rejected:
         """Send once. Returns what the provider said; raises nothing that a provider can cause."""
+        ...
+
+
+Ending = Literal["acknowledged", "resolved"]
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A channel to a system that pages people itself, and must be told when it can stop."""
+
+    async def end(self, topic: str, how: Ending, at: datetime) -> Accepted | Rejected:
+        """Say that what `send` told about this topic has been taken up, or is over."""
         ...

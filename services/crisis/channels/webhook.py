@@ -12,8 +12,9 @@ import json
 
 import httpx
 
-from services.crisis.channels import Accepted, Message, Rejected
-from services.crisis.roster import WebhookAddress
+from services.crisis.addresses import WebhookAddress
+from services.crisis.channels import Accepted, Limit, Message, Rejected
+from services.crisis.channels.posting import post
 from shared.contracts.types import write_time
 
 
@@ -21,28 +22,22 @@ class Webhook:
     """Sends to one URL."""
 
     kind = "webhook"
+    limits: tuple[Limit, ...] = ()
 
     def __init__(self, address: WebhookAddress, client: httpx.AsyncClient) -> None:
         self._address = address
         self._client = client
+        self.key = address.url.get_secret_value()
 
     async def send(self, message: Message) -> Accepted | Rejected:
         body = json.dumps(_event(message), ensure_ascii=False).encode()
         headers = {"Content-Type": "application/cloudevents+json"}
         if self._address.secret is not None:
             headers |= signature(self._address.secret.get_secret_value(), message, body)
-        try:
-            answer = await self._client.post(
-                self._address.url.get_secret_value(), content=body, headers=headers
-            )
-        except httpx.TimeoutException:
-            return Rejected("timeout")
-        except (httpx.HTTPError, httpx.InvalidURL):
-            return Rejected("unreachable")
-        if answer.is_success:
-            return Accepted()
-        limited = answer.status_code == 429
-        return Rejected(f"http-{answer.status_code}", retry_after=60.0 if limited else None)
+        answer = await post(self._client, self._address.url.get_secret_value(), content=body, headers=headers)
+        if isinstance(answer, Rejected):
+            return answer
+        return Accepted() if answer.is_success else Rejected(f"http-{answer.status_code}")
 
 
 def signature(secret: str, message: Message, body: bytes) -> dict[str, str]:

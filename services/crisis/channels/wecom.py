@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import httpx
 
-from services.crisis.channels import Accepted, Message, Rejected
-from services.crisis.roster import WeComAddress
+from services.crisis.addresses import WeComAddress
+from services.crisis.channels import Accepted, Limit, Message, Rejected
+from services.crisis.channels.posting import A_MINUTE, coded, document, is_zero, post
 
 RATE_LIMITED = 45009
 MAX_BYTES = 2048
@@ -18,42 +19,37 @@ class WeCom:
     """Sends to one bot."""
 
     kind = "wecom"
+    limits: tuple[Limit, ...] = (Limit(18, 60),)
 
     def __init__(self, address: WeComAddress, client: httpx.AsyncClient) -> None:
         self._address = address
         self._client = client
+        self.key = address.url.get_secret_value()
 
     async def send(self, message: Message) -> Accepted | Rejected:
         body = {
             "msgtype": "text",
             "text": {
-                "content": _cut(message.text),
+                "content": cut(message.text, MAX_BYTES),
                 "mentioned_list": list(self._address.mention),
                 "mentioned_mobile_list": [],
             },
         }
-        try:
-            answer = await self._client.post(self._address.url.get_secret_value(), json=body)
-        except httpx.TimeoutException:
-            return Rejected("timeout")
-        except (httpx.HTTPError, httpx.InvalidURL):
-            return Rejected("unreachable")
-        return _read(answer)
+        answer = await post(self._client, self._address.url.get_secret_value(), json=body)
+        return answer if isinstance(answer, Rejected) else _read(answer)
 
 
 def _read(answer: httpx.Response) -> Accepted | Rejected:
-    if answer.status_code != 200:
+    if answer.status_code != httpx.codes.OK:
         return Rejected(f"http-{answer.status_code}")
-    try:
-        code = answer.json().get("errcode")
-    except (ValueError, AttributeError):
-        return Rejected("no-errcode")
-    if code == 0 and not isinstance(code, bool):
+    code = document(answer).get("errcode")
+    if is_zero(code):
         return Accepted()
     if code == RATE_LIMITED:
-        return Rejected("rate-limited", retry_after=60.0)
-    return Rejected(f"errcode-{abs(code)}" if isinstance(code, int) else "no-errcode")
+        return Rejected("rate-limited", retry_after=A_MINUTE)
+    return Rejected(coded("errcode", code) if isinstance(code, int) else "no-errcode")
 
 
-def _cut(text: str) -> str:
-    return text.encode()[:MAX_BYTES].decode(errors="ignore")
+def cut(text: str, most: int) -> str:
+    """The text in so many bytes, cut between characters."""
+    return text.encode()[:most].decode(errors="ignore")

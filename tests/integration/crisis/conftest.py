@@ -38,6 +38,7 @@ async def paging(bot: FakeWeCom) -> AsyncIterator[dict[str, Any]]:
             "wecom_webhooks": f"{address}?key=one",
             "public_url": "https://crisis.example",
             "client_url": "https://records.example/{client_id}",
+            "page_budgets": False,  # as many as the bot takes
         }
 
 

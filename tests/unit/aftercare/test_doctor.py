@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from aftercare.doctor import check_calendar, check_policy, check_secrets, check_skew, judge, judge_provisional
+from aftercare.doctor import (
+    check_calendar,
+    check_policy,
+    check_roster,
+    check_secrets,
+    check_skew,
+    judge,
+    judge_provisional,
+)
 from shared.policy.workdays import WorkCalendar, load_calendar
 from shared.settings import Settings
 from tests.builders import at
@@ -71,6 +79,18 @@ def test_the_version_in_force_is_named_and_those_to_come(tmp_path: Path) -> None
 def test_a_policy_with_mistakes_fails(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("version: a\n", encoding="utf-8")
     assert {finding.level for finding in check_policy(tmp_path, at("2026-07-01"))} == {"fail"}
+
+
+def test_people_without_a_channel_are_named(tmp_path: Path) -> None:
+    roster = tmp_path / "roster.yaml"
+    roster.write_text("people: [{id: staff-1, roles: [on-call]}]")
+    (finding,) = check_roster(str(roster))
+    assert (finding.level, finding.what) == ("warn", "no channel of their own: staff-1")
+    roster.write_text("people: [{id: staff-1, roles: [on-call], channels: [{kind: webhook, url: x}]}]")
+    assert [finding.level for finding in check_roster(str(roster))] == ["ok"]
+    roster.write_text("people: [{id: staff-1}]")
+    assert [finding.level for finding in check_roster(str(roster))] == ["fail"]
+    assert not list(check_roster(None))
 
 
 def test_the_year_of_the_last_notice_is_known() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.crisis import domain
-from services.crisis.domain import Flag, Incident, Level
+from services.crisis.domain import Contact, Flag, Incident, Level, Page
 from shared.policy.model import CrisisChain, load
 
 CHAIN: CrisisChain = load().crisis
@@ -36,15 +36,22 @@ class Story:
     now: datetime
     reaches: Callable[[str], bool] = lambda _: True
     """Whether a step's page is accepted by a provider."""
+    later: tuple[float, ...] = ()
+    """The later stages of everyone who is paged, in seconds."""
     keeps_all: bool = False
     """Whether the timeline is never pruned, as the keeper does."""
     pages: list[tuple[float, str]] = field(default_factory=list)
-    """Minutes after the flag, and the step that was paged."""
+    """Minutes after the flag, and the step that was paged; `on-call+60` for one of its later stages."""
 
     @classmethod
-    def of(cls, first: Flag | None = None, reaches: Callable[[str], bool] = lambda _: True) -> Story:
+    def of(
+        cls,
+        first: Flag | None = None,
+        reaches: Callable[[str], bool] = lambda _: True,
+        later: tuple[float, ...] = (),
+    ) -> Story:
         first = first or flag()
-        story = cls(domain.open_incident(first), first.received_at, reaches)
+        story = cls(domain.open_incident(first), first.received_at, reaches, later)
         return story.work()
 
     def work(self) -> Story:
@@ -56,14 +63,22 @@ class Story:
                 return self
             for page in pages:
                 self.incident = domain.escalate(self.incident, page, self.now)
-                self.pages.append(((self.now - FLAGGED) / minutes(1), page.step))
+                name = f"{page.step}+{page.stage:g}" if page.stage else page.step
+                self.pages.append(((self.now - FLAGGED) / minutes(1), name))
                 before = self.incident
-                if self.reaches(page.step):
-                    self.incident = domain.sent(before, page, self.now, "wecom", 1)
+                if self.reaches(name):
+                    self.incident = domain.sent(before, page, self.now, "wecom", 1, self._contacts(page))
                 else:
                     self.incident = domain.failed(before, page, self.now, "timeout")
                 assert self.incident is not before, "a page that leaves no line would be sent in a circle"
         raise AssertionError("it pages without end at one instant")
+
+    def _contacts(self, page: Page) -> tuple[Contact, ...]:
+        later = tuple(stage for stage in self.later if stage > page.stage)
+        contact = Contact(
+            person="staff-1", channel="wecom", after=page.stage, later=later, reference=f"test:{page.key}"
+        )
+        return (contact,)
 
     def after(self, count: float) -> Story:
         """Let time pass until so many minutes after the flag."""

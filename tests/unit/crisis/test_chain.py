@@ -241,11 +241,16 @@ STEPS = st.lists(st.tuples(st.floats(0, 200), ACTS), max_size=6)
     level=st.sampled_from(["watch", "high", "imminent"]),
     late=st.integers(0, 90),
     works=st.lists(st.booleans(), max_size=40),
+    later=st.lists(st.sampled_from([30.0, 60.0, 180.0, 600.0, 1800.0]), unique=True, max_size=3),
 )
-def test_never_silent(steps: list[tuple[float, object]], level: str, late: int, works: list[bool]) -> None:
-    """Whatever happens: while somebody must acknowledge there is a next step, at most a day away in the first month."""
+def test_never_silent(
+    steps: list[tuple[float, object]], level: str, late: int, works: list[bool], later: list[float]
+) -> None:
+    """Whatever happens: while somebody must acknowledge there is a next step, at most a day away in the first month,
+    with later stages of whatever delays, which fail or not."""
     luck = iter(works)
-    story = Story.of(flag(level, late=late), reaches=lambda _: next(luck, True))  # type: ignore[arg-type]
+    stages = tuple(sorted(later))
+    story = Story.of(flag(level, late=late), lambda _: next(luck, True), stages)  # type: ignore[arg-type]
     story.keeps_all = True
     for number, (passes, act) in enumerate(steps):
         elapsed = (story.now - FLAGGED) / minutes(1)

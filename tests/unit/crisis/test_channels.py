@@ -10,11 +10,12 @@ import httpx
 import pytest
 
 from aftercare.fake_wecom import FakeWeCom, Mood
+from services.crisis.addresses import WebhookAddress, WeComAddress
 from services.crisis.channels import Accepted, Message, Rejected
 from services.crisis.channels.webhook import Webhook
 from services.crisis.channels.wecom import WeCom
 from services.crisis.dispatch import Dispatcher
-from services.crisis.roster import Person, Recipient, Roster, WebhookAddress, WeComAddress, recipients
+from services.crisis.roster import Person, Recipient, Roster, recipients
 from tests.unit.crisis.stories import FLAGGED
 
 BOT = WeComAddress(url="https://bot.example/cgi-bin/webhook/send?key=one", mention=("duty",))
