@@ -75,9 +75,9 @@ class Notices:
     async def _tell_role(self, role: str, now: datetime) -> datetime | None:
         """Send one message; None once it is told, else when to look again."""
         message = f"{role}:{now.astimezone(UTC):%Y-%m-%dT%H}"
-        held = await self._store.claim(f"notices {message}", self._name, now, now + CLAIM)
-        if held is not None:
-            return max(held, now + timedelta(milliseconds=1))
+        claim = await self._store.claim(f"notices {message}", self._name, now, now + CLAIM)
+        if claim.held_until is not None:
+            return max(claim.held_until, now + timedelta(milliseconds=1))
         counts = await self._store.gather(role, message)
         if counts and not await self._send(role, message, counts, now):
             return self._hours.at(now + AGAIN_AFTER)
@@ -92,7 +92,7 @@ class Notices:
                 text="\n".join([_said(counts, "zh"), "--", _said(counts, "en")]),
                 data={"what": "notices", "role": role, "count": counts.total(), "recipient": recipient.id},
                 at=now,
-                title=_said(notices, "zh"),
+                title=_said(counts, "zh"),
                 urgent=False,
             )
 
