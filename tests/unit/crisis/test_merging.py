@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import get_args
+
 from services.crisis import domain
+from services.crisis.domain import Kind
 from tests.unit.crisis.stories import CHAIN, FLAGGED, Story, flag, minutes
 
 
@@ -68,3 +72,14 @@ def test_few_flags_all_stay() -> None:
     for number in range(1, 50):
         story.flagged(flag(id=str(number)))
     assert len(domain.pruned(story.incident).flags) == 50
+
+
+def test_the_bus_is_told_of_every_kind_of_step_but_a_round_that_nobody_answered() -> None:
+    left_alone = Story.of(reaches=lambda step: step != "second").after(40)
+    taken_up = Story.of().after(1).does(domain.acknowledge).after(31).does(domain.intervene)
+    taken_up.does(partial(domain.assess, step="first-assessment")).does(partial(domain.refer, to="hospital"))
+    taken_up.does(partial(domain.respond, whose="hospital")).does(domain.resolve).does(domain.reopen)
+    lines = [(story, line) for story in (left_alone, taken_up) for line in story.incident.timeline]
+    told = {line.kind for story, line in lines if line.id in domain.announced(story.incident)}
+    assert {line.kind for _, line in lines} == set(get_args(Kind))
+    assert set(get_args(Kind)) - told == {"unanswered"}
