@@ -35,6 +35,9 @@ from shared.web.problems import Problem
 
 ANSWER_WITHIN_SECONDS = 15.0
 """A caller is told by then whether its flag is safe; paging and storing go on."""
+STORED_TOO_WITHIN_SECONDS = 1.0
+"""So long the answer waits for the database once the page is out: who has it need not send the flag again, whatever
+becomes of this process."""
 WRITTEN_WITHIN_SECONDS = 3.0
 
 Act = Callable[[Incident, str, datetime], Incident]
@@ -221,7 +224,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         return pager.raise_flag(flag)
 
     async def _taken(raised: Raised) -> Taken:
-        """Wait until a provider has accepted the page or the incident is stored, whichever comes first."""
+        """Wait until a provider has accepted the page or the incident is stored, and a little for the latter."""
         watch, stored = raised.watch, raised.stored
         if watch is None:  # the repetition of what is over
             return Taken(incident_id=raised.incident_id, paged=True, stored=True)
@@ -230,6 +233,8 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
             waiting.add(asyncio.ensure_future(asyncio.shield(stored)))
         if not watch.accepted.is_set() and not (stored is None or stored.done()):
             await asyncio.wait(waiting, timeout=ANSWER_WITHIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if stored is not None and not stored.done():
+            await asyncio.wait({stored}, timeout=STORED_TOO_WITHIN_SECONDS)
         for future in waiting:
             future.cancel()
         taken = Taken(
