@@ -40,6 +40,9 @@ log = structlog.get_logger(__name__)
 
 ANSWER_WITHIN_SECONDS = 15.0
 """A caller is told by then whether its flag is safe; paging and storing go on."""
+STORED_TOO_WITHIN_SECONDS = 1.0
+"""So long the answer waits for the database once the page is out: who has it need not send the flag again, whatever
+becomes of this process."""
 WRITTEN_WITHIN_SECONDS = 3.0
 FLAGGING = "/v1/crises"
 """Where flags come in. A body that is too large pages as well, like any that cannot be read."""
@@ -238,7 +241,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         return domain.read_flag(event, event.data, now)
 
     async def _taken(raised: Raised) -> Taken:
-        """Wait until a provider has accepted the page or the incident is stored, whichever comes first."""
+        """Wait until a provider has accepted the page or the incident is stored, and a little for the latter."""
         watch, stored = raised.watch, raised.stored
         if watch is None:  # the repetition of what is over
             return Taken(incident_id=raised.incident_id, paged=True, stored=True)
@@ -247,6 +250,8 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
             waiting.add(asyncio.ensure_future(asyncio.shield(stored)))
         if not watch.accepted.is_set() and not (stored is None or stored.done()):
             await asyncio.wait(waiting, timeout=ANSWER_WITHIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if stored is not None and not stored.done():
+            await asyncio.wait({stored}, timeout=STORED_TOO_WITHIN_SECONDS)
         for future in waiting:
             future.cancel()
         taken = Taken(

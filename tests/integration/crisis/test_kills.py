@@ -39,6 +39,23 @@ class Killable:
         event = crisis_flagged(client_id=client_id, flagged_at=SystemClock().now())
         await self.publisher.publish([Outgoing.of(event)])
 
+    async def flag_over_http(self, client_id: str) -> dict[str, Any]:
+        """Flag without the bus, as soon as it listens."""
+        event = crisis_flagged(client_id=client_id, flagged_at=SystemClock().now())
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with (
+            asyncio.timeout(60),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=30) as http,
+        ):
+            while True:
+                try:
+                    answer = await http.post("/v1/crises", json=event.structured())
+                except httpx.TransportError:
+                    await asyncio.sleep(0.1)
+                    continue
+                assert answer.status_code == 202
+                return dict(answer.json())
+
     async def incident(self) -> dict[str, Any] | None:
         """The only one there is, with its timeline; None while nobody answers or knows one."""
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -112,3 +129,18 @@ async def test_killed_after_the_send_it_does_not_page_again(killable: Killable, 
     await killable.flag("client-2")
     await bot.wait_for(2, seconds=60)
     assert ["client-2" in page.text for page in bot.pages] == [False, True]
+
+
+async def test_killed_right_after_its_answer_it_has_lost_nothing(killable: Killable, bot: FakeWeCom) -> None:
+    """What came over HTTP is on no bus: the answer waits a moment for the database once the page is out."""
+    killable.process.start()
+    await killable.flag_over_http("client-1")  # by now the database is connected
+    await killable.until_written()
+    taken = await killable.flag_over_http("client-2")
+    killable.process.kill()
+    assert taken["stored"]
+    timeline = killable.db.get_collection("timeline")
+    clients = [
+        line["moment"]["flag"]["client_id"] async for line in timeline.find({"moment.kind": "flagged"})
+    ]
+    assert sorted(clients) == ["client-1", "client-2"]
