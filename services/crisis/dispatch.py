@@ -34,6 +34,8 @@ REMEMBERED_REFERENCES = 10_000
 NO_ANSWER = ("timeout", "unreachable")
 """The reasons after which the provider may have taken the page all the same."""
 
+OVER_BUDGET = "over-budget"
+
 Compose = Callable[[Recipient], Message]
 
 
@@ -43,10 +45,19 @@ class Reach:
 
     reached: int
     channel: str
+    doubtful: bool = False
+    """An earlier attempt got no answer: who is reached now may have the page already."""
     contacts: tuple[Contact, ...] = ()
     """Whom it reached, each over their own channel."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one person's page: the contact, or the reason of the last refusal."""
+
+    contact: Contact | None = None
+    reason: str = "no-channel"
     doubtful: bool = False
-    """An attempt got no answer: who is reached may have the page twice."""
 
 
 class Dispatcher:
@@ -68,8 +79,6 @@ class Dispatcher:
         self._budgets = Budgets(clock or SystemClock())
         self._counts = budgets
         self._references: OrderedDict[str, tuple[str, Contact]] = OrderedDict()
-        self._unanswered: set[str] = set()
-        """Messages under way of which an attempt got no answer."""
         for address in (*fallback, *(address for person in roster.people for address in person.channels)):
             for channel in self._channels.of(address):
                 for result in ("accepted", "rejected"):  # from 0 on, or the first increase is not seen
@@ -125,80 +134,73 @@ class Dispatcher:
     ) -> Reach:
         if not found:
             return Reach(0, "no-channel")
-        messages = [compose(recipient) for recipient in found]
         results = await asyncio.gather(
-            *(self._reach(one, message, stage, seconds) for one, message in zip(found, messages, strict=True))
+            *(self._reach(recipient, compose(recipient), stage, seconds) for recipient in found)
         )
-        unanswered = self._unanswered.intersection(message.id for message in messages)
-        self._unanswered -= unanswered
-        contacts = tuple(result for result in results if isinstance(result, Contact))
+        contacts = tuple(result.contact for result in results if result.contact)
+        doubtful = any(result.doubtful for result in results)
         if contacts:
-            return Reach(len(contacts), contacts[0].channel, contacts, doubtful=bool(unanswered))
-        reason = next(result for result in results if isinstance(result, str))
-        return Reach(0, reason, doubtful=bool(unanswered))
+            return Reach(len(contacts), contacts[0].channel, doubtful, contacts)
+        return Reach(0, results[0].reason, doubtful)
 
-    async def _reach(
-        self, recipient: Recipient, message: Message, stage: float, seconds: float
-    ) -> Contact | str:
+    async def _reach(self, recipient: Recipient, message: Message, stage: float, seconds: float) -> _Outcome:
         try:
             async with asyncio.timeout(seconds):
                 return await self._over_stages(recipient, message, stage)
         except TimeoutError:
-            self._unanswered.add(message.id)
-            return "timeout"
+            return _Outcome(reason="timeout", doubtful=True)
 
-    async def _over_stages(self, recipient: Recipient, message: Message, stage: float) -> Contact | str:
+    async def _over_stages(self, recipient: Recipient, message: Message, stage: float) -> _Outcome:
         """Over this stage, and where it takes nothing over the next ones at once; for the first page over the
-        channels for everybody as well. Returns whom it reached, or the reason of the last refusal."""
+        channels for everybody as well."""
         known = stages(recipient.channels)
-        reason = "no-channel"
+        reason, doubtful = "no-channel", False
         for one in known:
             if one.after < stage:
                 continue
-            later = tuple(other.after for other in known if other.after > one.after)
             result = await self._over_channels(one.channels, recipient.id, message)
-            if isinstance(result, Contact):
-                return result.model_copy(update={"after": one.after, "later": later})
-            reason = result
+            doubtful = doubtful or result.doubtful
+            if result.contact:
+                later = tuple(other.after for other in known if other.after > one.after)
+                contact = result.contact.model_copy(update={"after": one.after, "later": later})
+                return _Outcome(contact, doubtful=doubtful)
+            reason = result.reason
         if stage or not recipient.fallback:
-            return reason
+            return _Outcome(reason=reason, doubtful=doubtful)
         result = await self._over_channels(recipient.fallback, recipient.id, message)
-        if isinstance(result, Contact):  # their own channels get another try, each in its time
+        doubtful = doubtful or result.doubtful
+        if result.contact:  # their own channels get another try, each in its time
             metrics.PAGES_OVER_FALLBACK.inc()
-            return result.model_copy(update={"later": tuple(one.after for one in known if one.after)})
-        return reason if result == "no-channel" else result
+            later = tuple(one.after for one in known if one.after)
+            return _Outcome(result.contact.model_copy(update={"later": later}), doubtful=doubtful)
+        return _Outcome(reason=reason if result.reason == "no-channel" else result.reason, doubtful=doubtful)
 
-    async def _over_channels(
-        self, addresses: Sequence[Address], person: str, message: Message
-    ) -> Contact | str:
-        reason = "no-channel"
+    async def _over_channels(self, addresses: Sequence[Address], person: str, message: Message) -> _Outcome:
+        reason, doubtful = "no-channel", False
         for address in addresses:
             if isinstance(address, Phone) and not message.words:
                 continue  # what does not page rings nobody's phone
             for channel in self._channels.of(address):
-                result = await self._twice(channel, message)
-                if isinstance(result, Accepted):
-                    contact = Contact(person=person, channel=channel.kind, reference=result.reference)
-                    self._remember(message, contact)
-                    return contact
-                reason = result.reason
-        return reason
-
-    async def _twice(self, channel: Channel, message: Message) -> Accepted | Rejected:
-        result = await self._attempt(channel, message)
-        if isinstance(result, Accepted) or result.retry_after is not None:
-            return result  # this provider will not take it now: the next one
-        by_phone = channel.kind.startswith(("sms-", "voice-"))
-        await asyncio.sleep(PHONE_AGAIN_AFTER_SECONDS if by_phone else AGAIN_AFTER_SECONDS)
-        again = await self._attempt(channel, message)
-        passed_over = isinstance(again, Rejected) and again.reason == "over-budget"
-        return result if passed_over else again
+                for attempt in (1, 2):
+                    result = await self._attempt(channel, message)
+                    if isinstance(result, Accepted):
+                        contact = Contact(person=person, channel=channel.kind, reference=result.reference)
+                        self._remember(message, contact)
+                        return _Outcome(contact, doubtful=doubtful)
+                    if attempt == 1 or result.reason != OVER_BUDGET:
+                        reason = result.reason
+                    doubtful = doubtful or result.reason in NO_ANSWER
+                    if result.retry_after is not None:
+                        break  # this provider will not take it now: the next one
+                    if attempt == 1:
+                        await asyncio.sleep(_again_after(channel))
+        return _Outcome(reason=reason, doubtful=doubtful)
 
     async def _attempt(self, channel: Channel, message: Message) -> Accepted | Rejected:
         if self._counts and self._budgets.blocked(channel.key):
             return self._passed_over(channel, "rate-limited")
         if self._counts and not self._budgets.take(channel.key, channel.limits, urgent=message.urgent):
-            return self._passed_over(channel, "over-budget")
+            return self._passed_over(channel, OVER_BUDGET)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 result = await channel.send(message)
@@ -212,8 +214,6 @@ class Dispatcher:
         metrics.PAGES.labels(channel.kind, "accepted" if accepted else "rejected").inc()
         if isinstance(result, Rejected):
             log.warning("a page was not accepted", channel=channel.kind, reason=result.reason)
-            if result.reason in NO_ANSWER:
-                self._unanswered.add(message.id)
             if result.retry_after is not None:
                 self._budgets.block(channel.key, result.retry_after)
         return result
@@ -229,3 +229,8 @@ class Dispatcher:
         self._references[contact.reference] = (str(message.data.get("incident_id")), contact)
         if len(self._references) > REMEMBERED_REFERENCES:
             self._references.popitem(last=False)
+
+
+def _again_after(channel: Channel) -> float:
+    by_phone = channel.kind.startswith(("sms-", "voice-"))
+    return PHONE_AGAIN_AFTER_SECONDS if by_phone else AGAIN_AFTER_SECONDS

@@ -47,6 +47,7 @@ class World:
         self.dingtalk = FakeDingTalk(clock=lambda: self.clock.now().timestamp())
         self.aliyun, self.tencent = FakeAliyun(), FakeTencent()
         self.asked: list[str] = []
+        self.unanswering = ""
         accounts = (
             AliyunAccount(
                 key_id=KEY_ID, key_secret=KEY_SECRET, sign_name="心理", sms=Template(id="SMS_1"),
@@ -65,6 +66,8 @@ class World:
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request.url.host.split(".")[0])
+        if request.url.host == self.unanswering:
+            raise httpx.ReadTimeout("no answer")
         apps = {
             "wecom.example": self.wecom, "dingtalk.example": self.dingtalk,
             "dysmsapi.aliyuncs.com": self.aliyun, "dyvmsapi.aliyuncs.com": self.aliyun,
@@ -109,6 +112,16 @@ async def test_where_the_first_stage_reaches_nobody_the_next_goes_out_at_once() 
     (contact,) = (await world.page()).contacts
     assert (contact.channel, contact.after, contact.later) == ("sms-aliyun", 60, (180,))
     assert world.asked == ["wecom", "wecom", "dysmsapi"]
+
+
+async def test_who_may_have_the_page_already_is_known() -> None:
+    """No answer is no refusal: the provider may have taken it."""
+    world = World(BOT, OTHER_BOT)
+    assert not (await world.page()).doubtful
+    world.wecom.mood = "broken"
+    assert not (await world.page()).doubtful
+    world.unanswering = "wecom.example"
+    assert (await world.page()).doubtful
 
 
 async def test_a_later_stage_goes_over_its_own_channels_and_then_over_later_ones() -> None:
