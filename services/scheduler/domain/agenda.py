@@ -99,6 +99,11 @@ class FollowUp(Item):
         )
 
 
+DutyState = Literal["open", "late", "fulfilled", "cancelled"]
+_LAST_WORD: tuple[DutyState, ...] = ("fulfilled", "cancelled", "late")
+"""Of what was told of a duty, the first of these says how it stands."""
+
+
 class DutyFact(BaseModel):
     """One thing that happened to what a duty is about, as its rule reads it."""
 
@@ -140,13 +145,14 @@ class Duty(Item):
     def open(self) -> bool:
         return "opened" in self.published and not {"fulfilled", "cancelled"} & set(self.published)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
-    def state(self) -> str:
-        """`open`, `late`, `fulfilled` or `cancelled`."""
-        for state in ("fulfilled", "cancelled", "late"):
+    def state(self) -> DutyState | None:
+        """As it was told, stored to be found by; None where nobody was told of it, and only its facts are kept."""
+        for state in _LAST_WORD:
             if state in self.published:
                 return state
-        return "open"
+        return "open" if "opened" in self.published else None
 
 
 class Reminder(Item):
