@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.scheduler.approval import Approval
-from services.scheduler.reactions import SOURCE
+from services.scheduler.deciding.draft import SOURCE
 from services.scheduler.domain.agenda import Duty, DutyState, FollowUp, FollowUpState
 from services.scheduler.domain.planning import Regime
 from services.scheduler.domain.plans import Plan

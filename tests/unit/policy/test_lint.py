@@ -168,10 +168,10 @@ def test_what_no_sense_can_be_made_of_is_told_and_not_thrown(
 
 def test_what_the_scheduler_sees_of_its_own_is_what_it_tells_its_rules() -> None:
     """Read from its code, which `shared` may not import."""
-    code = (ROOT / "services" / "scheduler" / "reactions.py").read_text(encoding="utf-8")
     told = {
         call.args[0].value
-        for call in ast.walk(ast.parse(code))
+        for file in (ROOT / "services" / "scheduler" / "deciding").glob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr == "happened"
