@@ -121,8 +121,8 @@ def placed(policy: Policy) -> Iterator[tuple[Place, Row]]:
         yield from (((section, index), row) for index, row in enumerate(getattr(policy, section)))
     for part in ("health", "individuals", "enterprises"):
         yield ("eligibility", part), getattr(policy.eligibility, part)
-    for index, row in enumerate(policy.attention.severe):
-        yield ("attention", "severe", index), row
+    for index, severe in enumerate(policy.attention.severe):
+        yield ("attention", "severe", index), severe
     for index, row in enumerate(policy.staffing.certificates):
         yield ("staffing", "certificates", index), row
     for index, seat in enumerate(policy.staffing.expert_group):

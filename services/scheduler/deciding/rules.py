@@ -164,6 +164,8 @@ class Rules(Draft):
             for reminder in held:
                 if not _later_said(reminder, what):
                     self._no_reminder(reminder)
+                    if gone_on := reminders.gone_on(reminder, what):
+                        self._put(gone_on)
 
     def _remind(self, rule: ReminderRule, subject: str, what: Happening) -> None:
         held = self._reminder(reminders.reminder_id(rule, subject))
