@@ -14,7 +14,8 @@ from shared.policy.schedule import Due, Scheduled
 from shared.policy.workdays import load_calendar
 from shared.web.texts import Language, text
 
-_STAFFING = {
+_CLAUSES = {
+    "eligibility.services": "W23, W26, W28 ",
     "staffing.experience_months": "F29 ",
     "staffing.training_hours_a_month": "F31 ",
     "staffing.exam_every_year": "F32 ",
@@ -43,7 +44,7 @@ def changes_in_words(old: Policy, new: Policy, language: Language) -> list[str]:
 
 
 def _setting(change: FieldChange, new: Policy, language: Language) -> Iterator[str]:
-    clause = _STAFFING.get(change.field, "")
+    clause = _CLAUSES.get(change.field, "")
     yield f"~ {clause}{change.field}: {_value(change.old, language)} → {_value(change.new, language)}"
     if change.field.startswith("switches."):
         yield "    " + switch_in_words(change.field.removeprefix("switches."), language, new)

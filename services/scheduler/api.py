@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.scheduler.approval import Approval
-from services.scheduler.domain.agenda import Duty, FollowUp, FollowUpState
+from services.scheduler.deciding.draft import SOURCE
+from services.scheduler.domain.agenda import Duty, DutyState, FollowUp, FollowUpState
 from services.scheduler.domain.planning import Regime
 from services.scheduler.domain.plans import Plan
-from services.scheduler.reactions import SOURCE
 from services.scheduler.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import derive
@@ -56,7 +56,7 @@ class ShownDuty(BaseModel):
     case_id: str | None
     opened_at: Timestamp | None
     due_at: Timestamp | None
-    state: Literal["open", "late", "fulfilled", "cancelled"]
+    state: DutyState
     provisional: bool
 
 
@@ -163,14 +163,15 @@ def routes(store: Store, journal: Journal, clock: Clock, regime: Regime) -> APIR
         case_id: str | None = None,
         subject: str | None = None,
         role: str | None = None,
-        state: Literal["open", "late", "fulfilled", "cancelled"] | None = None,
+        state: DutyState | None = None,
         rule: str | None = None,
         due_from: When = None,
         due_before: When = None,
         after: After = None,
         limit: Limit = 100,
     ) -> Duties:
-        query = _given(case_id=case_id, subject=subject, role=role, rule=rule) | _published(state)
+        query = _given(case_id=case_id, subject=subject, role=role, rule=rule)
+        query |= {"state": state or {"$in": get_args(DutyState)}}  # else it was told to nobody
         query |= _between("due_at", due_from, due_before)
         found = await store.page("duty", query, after, limit)
         shown = [
@@ -291,18 +292,6 @@ def _between(field: str, start: datetime | None, end: datetime | None) -> dict[s
     bounds = {"$gte": start, "$lt": end}
     given = {name: instant for name, instant in bounds.items() if instant is not None}
     return {field: given} if given else {}
-
-
-def _published(state: str | None) -> dict[str, Any]:
-    match state:
-        case None:
-            return {"published": "opened"}
-        case "open":
-            return {"published": ["opened"]}
-        case "late":
-            return {"published": ["opened", "late"]}
-        case _:
-            return {"published": state}
 
 
 def _next(shown: list[Any], limit: int) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from services.scheduler.deciding.draft import SOURCE
 from services.scheduler.domain import plans
 from services.scheduler.domain.plans import Plan
-from services.scheduler.reactions import SOURCE
 from services.scheduler.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import Event, derive

@@ -41,6 +41,9 @@ PLANS = 12
 BY_MONTH = "planned"
 """The index by which the follow-ups of a month are found."""
 
+BY_ROLE = "duties"
+"""The index by which a role's duties are found that are open, or late, among all that were ever done."""
+
 Span = tuple[datetime, datetime]
 """From an instant, included, to another, left out."""
 
@@ -85,6 +88,9 @@ class Store:
         )
         await self.agenda.create_index(
             "scheduled_for", partialFilterExpression={"kind": "follow-up"}, name=BY_MONTH
+        )
+        await self.agenda.create_index(
+            [("role", 1), ("state", 1), ("_id", 1)], partialFilterExpression={"kind": "duty"}, name=BY_ROLE
         )
         await self.agenda.create_index("subject")
         await self.agenda.create_index(

@@ -218,8 +218,8 @@ def _parse(
     time = parse_time(attributes["time"])
     check_time(time, now)
     data = _parse_body(topic.versions[version], body)
-    subject = str(getattr(data, topic.subject))
-    if attributes.get("subject", subject) != subject:
+    subject = attributes.get("subject", str(getattr(data, topic.subject)))
+    if subject not in [getattr(data, field) for field in (topic.subject, *topic.or_subject)]:
         raise Refused("invalid-attribute", "subject", f"it must be equal to the body's {topic.subject}")
     return Event(
         attributes["id"], attributes["source"], topic.name, time, subject, data, version, traceparent

@@ -20,6 +20,8 @@ CaseStatus = Literal["open", "closed", "dropped", "referred"]
 AttentionState = Literal["proposed", "decided", "lifted"]
 Form = Literal["questionnaire", "phone", "video"]
 Outcome = Literal["completed", "refused", "unreachable", "stopped-for-crisis"]
+Flag = Literal["needs-counselling", "complaint", "special-need"]
+"""What a follow-up finds (F57): what whoever records one may say, and a rule may ask for."""
 Level = Literal["watch", "high", "imminent", "drill"]
 SessionNo = Annotated[int, Field(ge=1, le=1000)]
 Count = Annotated[int, Field(ge=0, le=1000)]

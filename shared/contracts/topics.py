@@ -32,6 +32,8 @@ class Topic:
     versions: Mapping[int, type[EventData]]
     partitions: int = 12
     retention_days: int = 30
+    or_subject: tuple[str, ...] = ()
+    """Fields that a publisher may name as the subject instead: a milestone of a case may be told as the case's."""
 
     def event_type(self, version: int | None = None) -> str:
         """The CloudEvents `type`, `aftercare.case-closed.v1`; the newest version unless one is named."""
@@ -51,8 +53,10 @@ def _topic(
     subject: str,
     model: type[EventData],
     partitions: int = 12,
+    or_subject: tuple[str, ...] = (),
 ) -> Topic:
-    return Topic(name, says, publishers, (*consumers, "reporting"), subject, {1: model}, partitions)
+    readers = (*consumers, "reporting")
+    return Topic(name, says, publishers, readers, subject, {1: model}, partitions, or_subject=or_subject)
 
 
 _ALL = (
@@ -80,7 +84,7 @@ _ALL = (
            (COMPANY,), ("intake", "scheduler", "survey", "crisis"), "client_id", events.ClientErased),
     _topic("milestone-reached", "Something was done that a duty asks for: what, for which thing, by whom.",
            (COMPANY, "survey", "scheduler", "intake"), ("scheduler", "survey", "intake"), "subject",
-           events.MilestoneReached),
+           events.MilestoneReached, or_subject=("case_id",)),
     _topic("staff-updated", "A follow-up person's certificate, experience, exam, training or availability.",
            (COMPANY,), ("survey", "scheduler"), "staff_id", events.StaffUpdated),
     _topic("case-classified", "The case as it now stands, whole, with a revision that counts up.",

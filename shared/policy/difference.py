@@ -75,7 +75,8 @@ def difference(
 
     An example is the first anchor within a year of `start` whose dates differ.
     """
-    settings = [*_fields(old.switches, new.switches, "switches."), *_staffing(old, new), *_order(old, new)]
+    settings = [*_fields(old.switches, new.switches, "switches."), *_staffing(old, new), *_services(old, new)]
+    settings += _order(old, new)
     dates_move = any(change.field.startswith("switches.") for change in settings)
     before, after = _rows(old), _rows(new)
     rows: list[RowChange] = []
@@ -137,6 +138,13 @@ def _staffing(old: Policy, new: Policy) -> Iterator[FieldChange]:
             ("staffing.certificates", "staffing.expert_group")
         ):  # rows of their own
             yield change
+
+
+def _services(old: Policy, new: Policy) -> Iterator[FieldChange]:
+    """Which services refuse at all (W23, W26, W28)."""
+    one, other = old.eligibility.services, new.eligibility.services
+    if one != other:
+        yield FieldChange("eligibility.services", one, other)
 
 
 def _order(old: Policy, new: Policy) -> Iterator[FieldChange]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from shared.contracts.events import CaseClassified
+from shared.contracts.events import CaseClassified, Flag
 from shared.contracts.topics import TOPICS, consumed_by
 from shared.policy.clauses import known_clauses
 from shared.policy.conditions import Condition
@@ -24,6 +24,7 @@ from shared.policy.model import (
     LAST_SEEN,
     DutyRule,
     EventRule,
+    FollowUpRule,
     IntakeForm,
     Policy,
     ReminderRule,
@@ -66,8 +67,10 @@ def check(path: Path, policy: Policy) -> None:
 
 
 def mistakes(policy: Policy) -> Iterator[Wrong]:
-    """Everything in a policy that names what is not there, and an approval that came too late."""
+    """Everything in a policy that names what is not there, names that stand for two things, and an approval that came
+    too late."""
     yield from _approval(policy)
+    yield from _names(policy)
     for place, row in placed(policy):
         yield from _clauses(place, row)
         yield from _roles(place, row, policy)
@@ -90,6 +93,25 @@ def _approval(policy: Policy) -> Iterator[Wrong]:
         )
 
 
+def _names(policy: Policy) -> Iterator[Wrong]:
+    """Rows that could not be told apart, and follow-ups that would be one and the same."""
+    names: set[str] = set()
+    steps: set[tuple[str, str]] = set()
+    for place, row in placed(policy):
+        follow_up = row if isinstance(row, FollowUpRule) else None
+        name = f"{row.name} {follow_up.step}" if follow_up else row.name
+        if name in names:
+            yield Wrong((*place, "name"), f"more than one row is named {name}", "give it a name of its own")
+        elif follow_up and (follow_up.applies_to, follow_up.step) in steps:
+            reason = (
+                f"another row for {follow_up.applies_to} has the step {follow_up.step}: one would be lost"
+            )
+            yield Wrong((*place, "step"), reason, "give it a step of its own")
+        names.add(name)
+        if follow_up:
+            steps.add((follow_up.applies_to, follow_up.step))
+
+
 def placed(policy: Policy) -> Iterator[tuple[Place, Row]]:
     """Every row with its place in the file."""
     for section in (
@@ -97,6 +119,10 @@ def placed(policy: Policy) -> Iterator[tuple[Place, Row]]:
         "frequencies", "counts", "forms",
     ):  # fmt: skip
         yield from (((section, index), row) for index, row in enumerate(getattr(policy, section)))
+    for part in ("health", "individuals", "enterprises"):
+        yield ("eligibility", part), getattr(policy.eligibility, part)
+    for index, severe in enumerate(policy.attention.severe):
+        yield ("attention", "severe", index), severe
     for index, row in enumerate(policy.staffing.certificates):
         yield ("staffing", "certificates", index), row
     for index, seat in enumerate(policy.staffing.expert_group):
@@ -216,6 +242,9 @@ def _condition(place: Place, condition: Condition, topic: str, policy: Policy) -
     model = TOPICS[topic].model
     if condition.flag and field_type(model, "flags") is None:
         yield Wrong((*place, "flag"), f"{topic} has no flags", "name an event that has, or another test")
+    elif condition.flag and condition.flag not in get_args(Flag):
+        reason = f"nobody sets the flag {condition.flag}: the condition never holds"
+        yield Wrong((*place, "flag"), reason, _one_of(condition.flag, get_args(Flag), "name one of F57"))
     for kind in ("equals", "first", "at_most", "below"):
         for field, value in (getattr(condition, kind) or {}).items():
             at = (*place, kind, field)

@@ -28,6 +28,14 @@ REGIME = Path(__file__).with_name("regime.yaml")
 
 AppliesTo = Literal["closed", "closed-with-attention", "open", "dropped", "incident-resolved"]
 Anchor = Literal["closed_at", "session-end", "dropped_at", "resolved_at"]
+_ANCHORS: Mapping[AppliesTo, Anchor] = {
+    "closed": "closed_at",
+    "closed-with-attention": "closed_at",
+    "open": "session-end",
+    "dropped": "dropped_at",
+    "incident-resolved": "resolved_at",
+}
+"""From what the days of a follow-up are counted."""
 Topic = Code
 FieldName = Annotated[str, Field(pattern=r"^[a-z_]+([.:][a-z_]+)*$")]
 
@@ -131,6 +139,10 @@ class FollowUpRule(Row):
             raise ValueError("move is inside-limit exactly where within is given")
         if (self.every_sessions is None) == (self.anchor == "session-end"):
             raise ValueError("every_sessions is given exactly where the anchor is session-end")
+        if self.anchor != _ANCHORS[self.applies_to]:
+            raise ValueError(f"what applies to {self.applies_to} counts from {_ANCHORS[self.applies_to]}")
+        if self.within and (self.within.months, self.within.days) < (self.after.months, self.after.days):
+            raise ValueError("after must not lie beyond within: the day would be past its own limit")
         return self
 
 
@@ -224,6 +236,13 @@ class DutyRule(EventRule):
     escalate_to: Code
     urgency: Literal["notify", "page"] = "notify"
 
+    @model_validator(mode="after")
+    def _warns_in_time(self) -> Self:
+        hours = None if self.limit.before else self.limit.hours
+        if self.warn_before and hours is not None and self.warn_before >= timedelta(hours=hours):
+            raise ValueError("warn_before is as long as the limit: nobody would ever be warned")
+        return self
+
 
 class MonthlyDate(Strict):
     """A day of the month that lies `month_offset` months after the month the work is about."""
@@ -281,6 +300,12 @@ class Target(Row):
     value: float
     unit: Literal["share", "points", "yuan"] = "share"
     sense: Literal["at-least", "at-most"] = "at-least"
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.unit == "share" and not 0 <= self.value <= 1:
+            raise ValueError("a share lies between 0 and 1: 90 % is 0.9")
+        return self
 
 
 class Bound(Row):
@@ -564,14 +589,6 @@ class Policy(Strict):
     attention: AttentionRules
     staffing: Staffing
     crisis: CrisisChain
-
-    @model_validator(mode="after")
-    def _names_are_clear(self) -> Self:
-        keys = [f"{rule.name} {rule.step}" for rule in self.follow_ups]
-        keys += [row.name for row in self.rows() if not isinstance(row, FollowUpRule)]
-        if repeated := [key for key, times in Counter(keys).items() if times > 1]:
-            raise ValueError(f"more than one row is named {repeated[0]}")
-        return self
 
     @model_validator(mode="after")
     def _every_case_has_a_class(self) -> Self:

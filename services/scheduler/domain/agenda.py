@@ -99,6 +99,11 @@ class FollowUp(Item):
         )
 
 
+DutyState = Literal["open", "late", "fulfilled", "cancelled"]
+_LAST_WORD: tuple[DutyState, ...] = ("fulfilled", "cancelled", "late")
+"""Of what was told of a duty, the first of these says how it stands."""
+
+
 class DutyFact(BaseModel):
     """One thing that happened to what a duty is about, as its rule reads it."""
 
@@ -140,13 +145,14 @@ class Duty(Item):
     def open(self) -> bool:
         return "opened" in self.published and not {"fulfilled", "cancelled"} & set(self.published)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
-    def state(self) -> str:
-        """`open`, `late`, `fulfilled` or `cancelled`."""
-        for state in ("fulfilled", "cancelled", "late"):
+    def state(self) -> DutyState | None:
+        """As it was told, stored to be found by; None where nobody was told of it, and only its facts are kept."""
+        for state in _LAST_WORD:
             if state in self.published:
                 return state
-        return "open"
+        return "open" if "opened" in self.published else None
 
 
 class Reminder(Item):
@@ -159,17 +165,19 @@ class Reminder(Item):
     pointless_from: datetime | None = None
     """When what it announces has come; None where it announces nothing."""
     told_of: datetime | None = None
-    """The time of which somebody was told last, where somebody was."""
+    """The time of which somebody was told last, where somebody was; of what announces nothing, when its case went on
+    after it."""
     since: datetime | None = None
     """Since when a client has been silent, where it asks about that: once for each silence."""
 
     @property
     def told_as(self) -> str:
-        """The id under which it is told: each silence, and each new time of what had been announced, has its own."""
+        """The id under which it is told: each silence, each new time of what had been announced, and what comes once
+        more after its case went on, has its own."""
         if self.since:
             return name_of(self.id, write_time(self.since))
-        if self.told_of and self.pointless_from:
-            return name_of(self.id, write_time(self.pointless_from))
+        if self.told_of:
+            return name_of(self.id, write_time(self.pointless_from or self.told_of))
         return self.id
 
 

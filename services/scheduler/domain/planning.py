@@ -366,6 +366,8 @@ def _planned(owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, 
     """Planned anew or moved. The work begins once, also when the follow-up moves later."""
     due_at = held.due_at if held else None
     begins = max(work_begins(want.when.scheduled_for, regime.policy), now)
+    # Told to be missed already, and no more time to do it in: it is not missed a second time.
+    missed = held is not None and held.state == "missed" and held.complete_by == want.when.complete_by
     return FollowUp(
         id=want.id,
         rule=want.rule.name,
@@ -382,10 +384,10 @@ def _planned(owner: Owner, want: Wanted, held: FollowUp | None, regime: Regime, 
         forms=want.when.forms,
         template=want.rule.template,
         provisional=want.when.provisional,
-        state="due" if due_at else "planned",
+        state="missed" if missed else "due" if due_at else "planned",
         reason=owner.cause,
         due_at=due_at,
-        next_at=max(want.when.complete_by, now) if due_at else begins,
+        next_at=None if missed else max(want.when.complete_by, now) if due_at else begins,
         fired=held.fired if held else 0,
         planned_at=now,
     )

@@ -56,6 +56,14 @@ def cases_ended_by(what: Happening, regime: Regime) -> set[str]:
     return {case_id} if case_id and of_the_case else set()
 
 
+def gone_on(held: Reminder, what: Happening) -> Reminder | None:
+    """A reminder that went out some time after a thing that did not last: when the thing comes again, so does it.
+    None where it was about a time or a silence: these are told apart by themselves."""
+    if held.state != "sent" or held.pointless_from or held.since:
+        return None
+    return held.model_copy(update={"state": "cancelled", "told_of": what.at})
+
+
 def remind(
     held: Reminder | None, rule: ReminderRule, subject: str, what: Happening, regime: Regime, now: datetime
 ) -> Reminder | None:

@@ -12,7 +12,7 @@ from bson.binary import Binary
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from shared.contracts.envelope import Event, derive
-from shared.contracts.events import CrisisFlagged, FollowUpRecorded, Form, MilestoneReached, Outcome
+from shared.contracts.events import CrisisFlagged, Flag, FollowUpRecorded, Form, MilestoneReached, Outcome
 from shared.contracts.ratings import RATED, RATINGS
 from shared.contracts.types import Code, Id, Timestamp
 from shared.mongo.documents import Document
@@ -29,7 +29,6 @@ BY_QUESTIONNAIRE = "questionnaire"
 TOLERANCE = timedelta(minutes=1)
 """How far the clock of a console may be ahead of ours."""
 
-Flag = Literal["needs-counselling", "complaint", "special-need"]
 DroppedReason = Literal["price", "time", "no-effect", "counsellor", "solved", "moved", "other", "unknown"]
 
 

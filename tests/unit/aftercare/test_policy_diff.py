@@ -143,6 +143,22 @@ def test_other_settings_are_told_with_their_clause(told) -> None:
     assert lines[1:] == ["~ F59, A30 crisis-chain is changed", "    escalation.second.after: 5 min → 6 min"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("youngest: 18", "youngest: 16", ["~ W23 eligible-individuals is changed", "    youngest: 18 → 16"]),
+        ("agreements: true", "agreements: false", ["~ W28, W27 eligible-enterprises is changed"]),
+        ("scale: phq-9, bands: [severe]", "scale: phq-9, bands: [moderate, severe]",
+         ["~ F13 phq-9-severe is changed", "    bands: severe → moderate, severe"]),
+        ("eligibility:\n  services: [workplace-adaptation]", "eligibility:\n  services: [stress]",
+         ["~ W23, W26, W28 eligibility.services: workplace-adaptation → stress"]),
+    ],
+)  # fmt: skip
+def test_who_is_refused_and_who_gets_attention_is_told(told, old: str, new: str, says: list[str]) -> None:
+    lines, code = told((old, new))
+    assert (lines[1 : 1 + len(says)], code) == (says, 1)
+
+
 def test_the_order_of_classes_has_an_effect(told) -> None:
     row = "  - name: closed\n    clause: F11\n    status: [closed]\n"
     lines, code = told((row, ""), ("  - name: key-attention\n", row + "  - name: key-attention\n"))

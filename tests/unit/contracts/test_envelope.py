@@ -118,6 +118,20 @@ def test_the_subject_may_be_left_out() -> None:
     assert parse_structured(structured(subject=None), NOW).subject == "cl-1"
 
 
+@pytest.mark.parametrize("subject", ["case-1:1", "case-1", None])
+def test_a_milestone_of_a_case_may_be_told_as_the_cases(subject: str | None) -> None:
+    """What concerns a case has the case's id for its subject, and a milestone may name a part of the case."""
+    data = {"milestone": "session-recorded", "subject": "case-1:1", "case_id": "case-1", "by": "co-1"}
+    sent = structured(type="aftercare.milestone-reached.v1", subject=subject)
+    sent["data"] = data | {"reached_at": "2026-03-02T09:00:00+08:00"}
+
+    event = parse_structured(sent, NOW)
+
+    assert event.subject == (subject or "case-1:1")
+    with pytest.raises(Refused, match="subject"):
+        parse_structured(sent | {"subject": "case-2"}, NOW)
+
+
 def test_header_names_may_be_written_in_any_case() -> None:
     headers = [(name.upper(), value) for name, value in told().headers()]
     assert parse_record("client-erased", headers, BODY, NOW) == told()

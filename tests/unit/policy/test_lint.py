@@ -83,6 +83,13 @@ def test_the_shipped_regime_names_only_what_is_there() -> None:
          "the role butler is not listed under roles", "list it"),
         ("preparation", "to: role:operations", "to: role:butler", "to", "the role butler is not listed", "list it"),
         ("report-5th", "role: operations", "role: butler", "role", "the role butler is not listed", "list it"),
+        ("match-2wd", "flag: needs-counselling", "flag: needs-counseling", "opened_by.when.flag",
+         "nobody sets the flag needs-counseling: the condition never holds", "did you mean needs-counselling"),
+        ("gad-7-severe", "clause: F13", "clause: F99", "1.clause", "there is no clause F99", "docs/clauses.md"),
+        ("handle-5wd", "name: handle-5wd", "name: record-24h", "name",
+         "more than one row is named record-24h", "a name of its own"),
+        ("closed-3m", "step: 3m", "step: 15d", "step", "another row for closed has the step 15d: one would be lost",
+         "a step of its own"),
     ],
 )  # fmt: skip
 def test_a_row_that_names_what_is_not_there(
@@ -134,12 +141,37 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert len(caught.value.problems) == TEXT.count("escalate_to: department-manager")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "field", "reason"),
+    [
+        (
+            "effective_from: 2026-01-01",
+            "effective_from: 2026-02-30",
+            "effective_from",
+            "outside expected range",
+        ),
+        ("limit: {hours: 24}", "limit: {hours: 0x_}", "file", "no valid YAML"),
+        ("milestones:", "milestones: &all\n  - *all", "file", "no valid YAML"),
+        ("switches:", "? [switches]\n:", "file", "no valid YAML"),
+        ("anchor: closed_at", "anchor: dropped_at", "follow_ups.0", "closed counts from closed_at"),
+        ("within: 7 days", "within: 1 day", "follow_ups.6", "past its own limit"),
+        ("warn_before: 4 h", "warn_before: 24 h", "duties.0", "nobody would ever be warned"),
+        ("value: 0.9}", "value: 90}", "targets.0", "90 % is 0.9"),
+    ],
+)
+def test_what_no_sense_can_be_made_of_is_told_and_not_thrown(
+    tmp_path: Path, old: str, new: str, field: str, reason: str
+) -> None:
+    problem = next(found for found in lint(tmp_path, old, new) if found.field == field)
+    assert reason in problem.reason
+
+
 def test_what_the_scheduler_sees_of_its_own_is_what_it_tells_its_rules() -> None:
     """Read from its code, which `shared` may not import."""
-    code = (ROOT / "services" / "scheduler" / "reactions.py").read_text(encoding="utf-8")
     told = {
         call.args[0].value
-        for call in ast.walk(ast.parse(code))
+        for file in (ROOT / "services" / "scheduler" / "deciding").glob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr == "happened"

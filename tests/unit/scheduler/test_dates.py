@@ -130,29 +130,34 @@ EACH_DATE = [
 ]
 
 
+LONGER = {"records-checked": "2026-03-17", "recordings-checked": "2026-03-17"}
+"""What is drawn on the day and takes days to check: by when (five working days, our figure)."""
+
+
 @pytest.mark.clause("F15", "F27", "F31", "F44", "F70", "F71", "F72", "W8", "W11", "W15", "W20")
 @pytest.mark.parametrize(("date", "duty", "role", "day", "month"), EACH_DATE)
 def test_each_date_asks_its_role_to_do_it_that_day(
     date: str, duty: str, role: str, day: str, month: str
 ) -> None:
+    end = LONGER.get(duty, day)
     desk = Desk("2026-03-01 09:00").expects(date).until(f"{day} 12:00")
 
     opened = desk.duty(duty)
-    assert (opened.role, opened.subject, opened.due_at) == (role, month, at(f"{day} 23:59:59"))
+    assert (opened.role, opened.subject, opened.due_at) == (role, month, at(f"{end} 23:59:59"))
     assert desk.duties(duty) == [("opened", at(f"{day} 10:00"))]
     assert [(due.rule, due.month, due.due_at) for due in desk.told("calendar-due")] == [
         (date, month, at(f"{day} 10:00"))
     ]
 
-    absent = Desk("2026-03-01 09:00").expects(date).until(f"{day} 23:59:59.500")
+    absent = Desk("2026-03-01 09:00").expects(date).until(f"{end} 23:59:59.500")
     escalate_to = REGIME.policy.duty(duty).escalate_to
-    assert absent.duties(duty)[1:] == [("late", at(f"{day} 23:59:59"))]
-    assert absent.escalations(duty) == [("late", escalate_to, at(f"{day} 23:59:59"))]
+    assert absent.duties(duty)[1:] == [("late", at(f"{end} 23:59:59"))]
+    assert absent.escalations(duty) == [("late", escalate_to, at(f"{end} 23:59:59"))]
 
     name = REGIME.policy.duty(duty).fulfilled_by.milestone
     assert name
     desk.hears_of("milestone-reached", f"{day} 17:00", **milestone(name, f"{day} 17:00", month))
-    desk.until(f"{day} 23:59:59.500")
+    desk.until(f"{end} 23:59:59.500")
     assert desk.duties(duty)[1:] == [("fulfilled", at(f"{day} 17:00"))]
 
 

@@ -124,6 +124,18 @@ def test_what_is_not_conducted_in_time_is_missed_and_the_manager_told() -> None:
     ]
 
 
+def test_a_missed_follow_up_is_not_missed_again_when_the_case_is_raised_to_key_attention() -> None:
+    fold = folded(Timeline().closed("2026-03-02").events).until(at("2026-04-10"))
+
+    fold.deliver(Timeline().attention("2026-04-13 12:00").events[0]).settle().until(at("2026-04-14"))
+
+    assert ("key-15d", "moved", "attention-changed") in changes(fold)
+    held = next(item for item in fold.scheduler.all(FollowUp) if item.rule == "key-15d")
+    assert (held.state, held.next_at) == ("missed", None)
+    of_it = [data for data in fold.told("escalation-required") if data.subject == held.id]
+    assert [data.rule for data in of_it if data.reason == "follow-up-missed"] == ["closed-15d"]
+
+
 def test_a_missed_follow_up_can_still_be_conducted() -> None:
     fold = folded(Timeline().closed("2026-03-02").events).until(at("2026-04-01"))
     first = next(item for item in fold.scheduler.all(FollowUp) if item.rule == "closed-15d")

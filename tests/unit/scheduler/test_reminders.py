@@ -427,3 +427,19 @@ def test_a_case_that_goes_on_gets_no_care_for_its_former_end() -> None:
         at("2026-05-01 10:00"),
         at("2026-09-28 10:00"),
     ]
+
+
+@pytest.mark.clause("A16")
+def test_a_case_that_ends_again_gets_care_again_and_under_another_id() -> None:
+    """The message of 1 May was about the first end; the case went on after it, and ended on 1 July."""
+    desk = Desk("2026-03-02 10:00").hears(case_closed(closed_at="2026-03-02 10:00")).until("2026-05-02")
+    assert desk.reminders("care-message") == [at("2026-05-01 10:00")]
+
+    desk.hears(case_opened(opened_at="2026-06-01 10:00"))
+    desk.hears(case_closed(closed_at="2026-07-01 10:00", id="closed-again")).until("2027-12-31")
+
+    assert desk.reminders("care-message") == [
+        at("2026-05-01 10:00"), at("2026-08-30 10:00"), at("2027-01-27 10:00"),
+    ]  # fmt: skip
+    told = [data.reminder_id for data in desk.told("reminder-due") if data.what == "care-message"]
+    assert len(set(told)) == 3
