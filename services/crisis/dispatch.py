@@ -23,6 +23,8 @@ PAGE_SECONDS = 45.0
 """All attempts for one page together: F59 must still be met when every provider hangs."""
 
 Compose = Callable[[Recipient], Message]
+Holders = Callable[[str], Sequence[str] | None]
+"""Who has a role at this time; None: everybody who has it on the roster."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,25 @@ class Reach:
 class Dispatcher:
     """Sends pages over the roster's channels."""
 
-    def __init__(self, roster: Roster, fallback: tuple[Address, ...], client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        fallback: tuple[Address, ...],
+        client: httpx.AsyncClient,
+        *,
+        holders: Holders = lambda role: None,
+    ) -> None:
         self._roster = roster
         self._fallback = fallback
         self._client = client
+        self._holders = holders
 
     async def send(self, roles: Sequence[str], compose: Compose) -> Reach:
-        """Page everyone who has one of the roles, each once."""
+        """Page everyone who has one of the roles at this time, each once."""
         found = {
             recipient.id: recipient
             for role in roles
-            for recipient in recipients(self._roster, role, self._fallback)
+            for recipient in recipients(self._roster, role, self._fallback, self._holders(role))
         }
         if not found:
             return Reach(0, "no-channel")

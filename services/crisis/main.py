@@ -17,6 +17,11 @@ from services.crisis.keeper import SERVICE, Keeper
 from services.crisis.links import Links
 from services.crisis.message import Composer
 from services.crisis.notices import Notices
+from services.crisis.oncall.feed import Feed
+from services.crisis.oncall.hand_overs import HandOvers
+from services.crisis.oncall.holders import OnCall
+from services.crisis.oncall.store import OnCallStore
+from services.crisis.oncall_api import on_call_routes
 from services.crisis.pager import Pager
 from services.crisis.reactions import TOPICS, CrisisReactions
 from services.crisis.roster import read_roster
@@ -26,6 +31,7 @@ from shared.clock import Clock, SystemClock
 from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
 from shared.policy.versions import load_versions
+from shared.policy.workdays import load_calendar
 from shared.web.service import Runtime, create_app
 
 log = structlog.get_logger(__name__)
@@ -47,7 +53,11 @@ def build(
     base = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
     links = Links(master_key(key), base, settings.page_link_valid)
     composer = Composer(links, settings.client_url, chains)
-    dispatcher = Dispatcher(read_roster(settings.roster_file), settings.fallback(), http)
+    roster = read_roster(settings.roster_file)
+    people = [person.id for person in roster.people]
+    on_call = OnCall(settings.rota_file, load_calendar(settings.workdays_file), people, clock)
+    on_call_store = OnCallStore(runtime.db)
+    dispatcher = Dispatcher(roster, settings.fallback(), http, holders=on_call.holders)
     keeper = Keeper(runtime.journal, store, runtime.dead_letters, chains, clock, progress)
     erasures = Erasures(store, runtime.vault, progress)
     pager = Pager(store, keeper, dispatcher, composer, chains, clock, progress, erasures.wake)
@@ -65,6 +75,7 @@ def build(
             log.warning("following up waits for the database", error=type(error).__name__)
 
     runtime.preparations += [store.ensure_indexes, pager.load, flags.wait_started]
+    runtime.preparations.append(on_call_store.ensure_indexes)
     runtime.react(CrisisReactions(store, chains), TOPICS, after_batch=after_batch)
     runtime.run("pager", pager.run, at_once=True)
     runtime.run("keeper", lambda: keeper.run(pager), at_once=True)
@@ -73,6 +84,9 @@ def build(
         clock, SystemClock
     ):  # in time-lapse hours pass in milliseconds: nothing there could be late
         runtime.run("auditor", auditor.run, at_once=True)
+    if settings.rota_file:
+        runtime.preparations.append(lambda: on_call.refresh(on_call_store))
+        runtime.run("on call", lambda: on_call.run(on_call_store), at_once=True)
     runtime.closes(http)
     runtime.run("publishing", keeper.publish)
     runtime.run("notices", notices.run)
@@ -86,4 +100,7 @@ def build(
     app.state.pager = pager
     app.state.auditor = auditor
     app.include_router(routes(pager, store, links, composer, clock))
+    hand_overs = HandOvers(on_call, on_call_store, runtime.vault, runtime.access_log, clock)
+    feed = Feed(master_key(key), base, settings.calendar_edition)
+    app.include_router(on_call_routes(on_call, on_call_store, hand_overs, feed, clock))
     return app

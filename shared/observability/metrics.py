@@ -71,6 +71,22 @@ FLAG_TO_ACKNOWLEDGED_SECONDS = Histogram(
     buckets=(15, 30, 60, 120, 300, 600, 900, 1800, 3600),
 )
 PAGES = Counter("aftercare_pages_total", "Pages by channel and result.", ["channel", "result"])
+ROTA_FALLBACKS = Counter(
+    "aftercare_rota_fallbacks_total",
+    "Pages to everybody with the role, because the rota named nobody who can be paged, by the reason.",
+    ["role", "reason"],
+)
+ROTA_GAP_SECONDS = Gauge(
+    "aftercare_rota_gap_seconds", "How long nobody is on call within the next 14 days.", ["role"]
+)
+ROTA_NEXT_GAP_SECONDS = Gauge(
+    "aftercare_rota_next_gap_seconds",
+    "Time until nobody is on call: 0 in a gap, +Inf where there is none within the next 14 days.",
+    ["role"],
+)
+ROTA_UNREADABLE = Gauge(
+    "aftercare_rota_unreadable", "1 while the rota's file cannot be used, and what was read before it holds."
+)
 INCIDENTS_OPEN = Gauge("aftercare_incidents_open", "Incidents that are not resolved.")
 
 # --- messages -------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ class Events:
 
     @property
     def people(self) -> frozenset[str]:
-        return frozenset(event.person for event in (*self.single, *self.series))
+        return frozenset([*(one.person for one in self.single), *(one.person for one in self.series)])
 
     def held(self, span: Span) -> list[Held]:
         """What touches the span, in no order; two may lie over each other."""

@@ -107,7 +107,7 @@ class Rota:
         return tuple(schedule.role for schedule in self.file.schedules)
 
     def shifts(self, role: str, span: Span, overrides: Sequence[Override]) -> list[Shift]:
-        """The shifts of a role that touch the span, in the order of time. Raises KeyError for one that is not covered."""
+        """The shifts of a role that touch the span, in the order of time. Raises KeyError where it has no schedule."""
         schedule = {schedule.role: schedule for schedule in self.file.schedules}[role]
         around = _around(schedule, span)
         layers = [self._held(role, layer, around) for layer in schedule.layers]
