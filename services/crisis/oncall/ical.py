@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dateutil.rrule import rrule, rrulestr
 
-from services.crisis.oncall.rotation import DAY, Held, Span, instant
+from services.crisis.oncall.rotation import DAY, LONGEST, Held, Span, instant
 from shared.contracts.types import staff_id
 
 PERSON = "X-AFTERCARE-PERSON"
@@ -193,8 +194,9 @@ def read_calendar(text: str, people: Mapping[str, str], zone: ZoneInfo) -> Event
                 unread.number, "RDATE", "such dates are not read", "write them as single events"
             )
         person, start, end = _person(event, known), _start(event, zone), _end(event, zone)
-        if end.instant <= start.instant:
-            raise CalendarError(event.number, "DTEND", "the event ends before it begins", "correct its times")
+        if not timedelta() < end.instant - start.instant <= LONGEST:
+            reason = "the event ends before it begins, or lasts longer than a year"
+            raise CalendarError(event.number, "DTEND", reason, "correct its times")
         if rule := event.one("RRULE"):
             length = end.instant.astimezone(start.zone).replace(tzinfo=None) - start.wall
             without = moved.get(event.text("UID"), set()) | _exceptions(event, zone)
@@ -283,23 +285,24 @@ def _end(event: Event, zone: ZoneInfo) -> When:
     return When(start.wall + (DAY if start.whole_day else timedelta()), start.zone)
 
 
+_FORMS = (
+    (re.compile(r"[0-9]{8}"), "%Y%m%d"),
+    (re.compile(r"[0-9]{8}T[0-9]{6}"), "%Y%m%dT%H%M%S"),
+    (re.compile(r"[0-9]{8}T[0-9]{6}Z"), "%Y%m%dT%H%M%SZ"),
+)
+
+
 def _when(line: Line, zone: ZoneInfo, value: str | None = None) -> When:
+    """A date, a time on the wall clock, or one in UTC."""
     text = line.value if value is None else value
     own = _zone(line, zone)
-    try:
-        if re.fullmatch(r"\d{8}", text):
-            return When(_wall(text, "%Y%m%d"), own, whole_day=True)
-        if re.fullmatch(r"\d{8}T\d{6}", text):
-            return When(_wall(text, "%Y%m%dT%H%M%S"), own)
-        if re.fullmatch(r"\d{8}T\d{6}Z", text):
-            return When(_wall(text, "%Y%m%dT%H%M%SZ"), UTC_ZONE)
-    except ValueError:
-        pass  # there is no such day: told below
-    raise CalendarError(line.number, line.name, "this is no date or time", "correct it")
-
-
-def _wall(text: str, form: str) -> datetime:
-    return datetime.strptime(text, form)  # noqa: DTZ007 - the zone is kept beside it
+    for pattern, form in _FORMS:
+        if pattern.fullmatch(text):
+            with suppress(ValueError):  # there is no such day: told below
+                wall = datetime.strptime(text, form)  # noqa: DTZ007 - the zone is kept beside it
+                if 2000 <= wall.year < 2200:
+                    return When(wall, UTC_ZONE if form.endswith("Z") else own, whole_day="T" not in text)
+    raise CalendarError(line.number, line.name, "this is no date or time between 2000 and 2199", "correct it")
 
 
 def _zone(line: Line, zone: ZoneInfo) -> ZoneInfo:
@@ -336,7 +339,10 @@ def _exceptions(event: Event, zone: ZoneInfo) -> set[datetime]:
 
 def _rule(line: Line, start: When) -> rrule:
     parts = dict(part.partition("=")[::2] for part in line.value.upper().split(";") if part)
-    if parts.get("FREQ") not in _REPEATS or parts.keys() & {"BYHOUR", "BYMINUTE", "BYSECOND"}:
+    # Within a day, or without an interval, a rule can give endlessly many.
+    often = parts.keys() & {"BYHOUR", "BYMINUTE", "BYSECOND"}
+    interval = re.fullmatch(r"[1-9][0-9]{0,2}", parts.get("INTERVAL", "1"))
+    if parts.get("FREQ") not in _REPEATS or often or not interval:
         advice = "let it repeat by days, weeks, months or years"
         raise CalendarError(line.number, "RRULE", "such a repetition is not read", advice)
     if until := parts.get("UNTIL"):
@@ -346,7 +352,13 @@ def _rule(line: Line, start: When) -> rrule:
         parts["UNTIL"] = f"{wall + (DAY if end.whole_day else timedelta()):%Y%m%dT%H%M%S}"
     try:
         rule = rrulestr(";".join(f"{name}={value}" for name, value in parts.items()), dtstart=start.wall)
-    except (ValueError, KeyError):
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ):  # the parser has no error of its own
         raise CalendarError(line.number, "RRULE", "this is no rule of repetition", "correct it") from None
     assert isinstance(rule, rrule)
     return rule

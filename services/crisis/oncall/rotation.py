@@ -58,6 +58,7 @@ def _length(value: Any) -> timedelta:
     return length
 
 
+Day = Annotated[date, Field(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
 ClockTime = Annotated[time, PlainValidator(_clock_time)]
 Length = Annotated[timedelta, PlainValidator(_length)]
 
@@ -75,9 +76,9 @@ class Rotation(Part):
     name: Code
     people: Annotated[tuple[Id, ...], Field(min_length=1)]
     """In the order of their turns; who is named twice has two turns."""
-    begins: date
+    begins: Day
     """The first turn begins on this day, at `hand_over`."""
-    ends: date | None = None
+    ends: Day | None = None
     """The last turn ends on this day, at `hand_over`."""
     hand_over: ClockTime = time(9)
     every: Length = timedelta(weeks=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -151,6 +152,9 @@ BAD = {
     "every second": (f"{NIGHT}\nRRULE:FREQ=SECONDLY\nSUMMARY:staff-1", "RRULE", 7),
     "several times a day": (f"{NIGHT}\nRRULE:FREQ=DAILY;BYHOUR=1,2\nSUMMARY:staff-1", "RRULE", 7),
     "a rule that is none": (f"{NIGHT}\nRRULE:FREQ=DAILY;COUNT=many\nSUMMARY:staff-1", "RRULE", 7),
+    "no interval": (f"{NIGHT}\nRRULE:FREQ=DAILY;INTERVAL=0\nSUMMARY:staff-1", "RRULE", 7),
+    "longer than a year": ("DTSTART:20260302T180000\nDURATION:P60W\nSUMMARY:staff-1", "DTEND", 3),
+    "a year far away": ("DTSTART:99991231T180000\nDURATION:P2D\nSUMMARY:staff-1", "DTSTART", 5),
     "no property": (f"{NIGHT}\nnonsense\nSUMMARY:staff-1", "file", 7),
 }
 
@@ -162,6 +166,25 @@ def test_what_is_not_understood_is_refused_with_its_line(name: str) -> None:
         read(event)
     assert (refused.value.field, refused.value.line) == (where, line)
     assert "Zhang" not in str(refused.value)
+
+
+WORDS = (
+    "FREQ DAILY YEARLY COUNT INTERVAL UNTIL 20260305 BYDAY MO BYMONTHDAY BYSETPOS WKST BYEASTER DTSTART RRULE"
+)
+PIECES = st.sampled_from([*"0123456789TZ;,:=-", *WORDS.split()])
+
+
+@given(
+    st.sampled_from(
+        ["DTSTART:", "DTEND:", "DURATION:P", "RRULE:FREQ=DAILY;", "EXDATE:", "RECURRENCE-ID;TZID="]
+    ),
+    st.lists(PIECES),
+)
+def test_whatever_stands_in_a_calendar_it_is_read_or_refused(name: str, pieces: list[str]) -> None:
+    before = "" if name == "DTSTART:" else f"{NIGHT}\n"
+    with suppress(CalendarError):
+        found = read(f"{before}{name}{''.join(pieces)}\nSUMMARY:staff-1").held(span("2026-03-01", 30))
+        assert all(one.start < one.end for one in found)
 
 
 def test_an_event_of_two_people_is_refused() -> None:
