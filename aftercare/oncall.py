@@ -41,11 +41,7 @@ def oncall(
     data: DataFolder = DATA,
 ) -> None:
     """Tell who is on call now and next, and the gaps of the days to come. Exit code 1 when there is a gap."""
-    told = (
-        of_file(file, days, datetime.now(UTC))
-        if file
-        else _of_service(url or service_url("crisis", data), token or _own_token(data), days)
-    )
+    told = of_file(file, days, datetime.now(UTC)) if file else _of_running(url, token, data, days)
     for line in said(told, days):
         out.print(line, soft_wrap=True, style="bold red" if line.startswith("gap") else None, markup=False)
     if told["gaps"]:
@@ -103,18 +99,24 @@ def _time(text: str) -> str:
     return f"{datetime.fromisoformat(text).astimezone(COMPANY_ZONE):%Y-%m-%d %H:%M}"
 
 
-def _of_service(url: str, token: str, days: int) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {token}"}
+def _of_running(url: str | None, token: str | None, data: Path, days: int) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token or _own_token(data)}"}
+    with httpx.Client(base_url=url or service_url("crisis", data), headers=headers, timeout=20) as client:
+        return of_service(client, days)
+
+
+def of_service(client: httpx.Client, days: int) -> dict[str, Any]:
+    """What crisis tells. Raises Mistake."""
     try:
-        answer = httpx.get(f"{url}/v1/on-call", params={"days": days}, headers=headers, timeout=20)
-        document: dict[str, Any] = answer.json()
+        answer = client.get("/v1/on-call", params={"days": days})
+        told: dict[str, Any] = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise Mistake(
-            f"crisis at {url} does not answer ({type(error).__name__}): start it, or name it with --url"
+            f"crisis at {client.base_url} does not answer ({type(error).__name__}): start it, or name it with --url"
         ) from None
     if not answer.is_success:
-        raise Mistake(f"crisis refused: {answer.status_code} {document.get('detail', '')}")
-    return document
+        raise Mistake(f"crisis refused: {answer.status_code} {told.get('detail', '')}")
+    return told
 
 
 def _own_token(data: Path) -> str:

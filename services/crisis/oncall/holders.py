@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from services.crisis.oncall.rotation import Span
 from services.crisis.oncall.shifts import Gap, Shift, gaps, holder
 from services.crisis.oncall.store import OnCallStore
 from shared.clock import Clock
+from shared.contracts.types import write_time
 from shared.observability import metrics
 from shared.policy.reading import PolicyError
 from shared.policy.workdays import WorkCalendar
@@ -171,16 +172,17 @@ class OnCall:
             metrics.ROTA_GAP_SECONDS.labels(role).set(length)
             until = (found[0].start - now).total_seconds() if found else math.inf
             metrics.ROTA_NEXT_GAP_SECONDS.labels(role).set(until)
-            for gap in found:
-                self._warn(gap, now)
+            self._warn(role, found, now)
 
-    def _warn(self, gap: Gap, now: datetime) -> None:
-        # By its end, or by its beginning where that is still to come: what moves with the time is not another gap.
-        key = (gap.role, f"from {gap.start}" if gap.start > now else "now")
-        last = self._told.get(key)
-        if last is None or last + AGAIN_AFTER <= now:
-            self._told[key] = now
-            log.warning("the rota has a gap", role=gap.role, start=gap.start, end=gap.end)
+    def _warn(self, role: str, found: Sequence[Gap], now: datetime) -> None:
+        self._told = {key: at for key, at in self._told.items() if at + AGAIN_AFTER > now}
+        # One that lasts begins "now", whenever it is looked at: it is still the same.
+        keys = {(role, write_time(gap.start) if gap.start > now else "now"): gap for gap in found}
+        if fresh := [key for key in keys if key not in self._told]:
+            first = keys[fresh[0]]
+            start, end = write_time(first.start), write_time(first.end)
+            log.warning("the rota has a gap", role=role, start=start, end=end, gaps=len(found))
+            self._told |= dict.fromkeys(fresh, now)
 
     def _planned(self, now: datetime) -> Plan:
         plan = self._plan
@@ -192,11 +194,7 @@ class OnCall:
     def _signature(self) -> object:
         """Changes whenever the file, or a calendar that it names, does."""
         assert self._path is not None
-        paths = [self._path]
-        if self.rota:
-            layers = [layer for schedule in self.rota.file.schedules for layer in schedule.layers]
-            paths += [self._path.parent / layer.calendar for layer in layers if hasattr(layer, "calendar")]
-        return [_stamp(path) for path in paths]
+        return [_stamp(path) for path in (self.rota.files if self.rota else (self._path,))]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

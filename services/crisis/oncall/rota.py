@@ -100,6 +100,8 @@ class Rota:
     calendars: Mapping[tuple[str, str], Events]
     """By role and name of the layer."""
     workdays: WorkCalendar
+    files: tuple[Path, ...] = ()
+    """Where it was read from: the rota's own and its calendars."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -149,12 +151,14 @@ def read_rota(path: Path, workdays: WorkCalendar) -> Rota:
     """The rota of a file, with the calendars that it names. Raises PolicyError with file, line and advice."""
     file = read(path, RotaFile)
     calendars: dict[tuple[str, str], Events] = {}
+    files = [path]
     for number, schedule in enumerate(file.schedules):
         for place, layer in enumerate(schedule.layers):
             if isinstance(layer, CalendarLayer):
                 loc = ("schedules", number, "layers", place, "calendar")
+                files.append(path.parent / layer.calendar)
                 calendars[schedule.role, layer.name] = _read_events(path, loc, layer, file.time_zone)
-    return Rota(file, calendars, workdays)
+    return Rota(file, calendars, workdays, tuple(files))
 
 
 def _read_events(rota: Path, loc: Sequence[str | int], layer: CalendarLayer, zone: ZoneInfo) -> Events:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from aftercare.mistakes import Mistake
-from aftercare.oncall import of_file, said
+from aftercare.oncall import of_file, of_service, said
 from tests.builders import at
 from tests.unit.aftercare.command_line import Invoke
 from tests.unit.crisis.oncall.rotas import written
@@ -42,3 +43,26 @@ def test_the_exit_code_says_whether_there_is_a_gap(
     layer: dict[str, object], code: int, tmp_path: Path, aftercare: Invoke
 ) -> None:
     assert aftercare("oncall", "--file", str(written(tmp_path, [layer]))).exit_code == code
+
+
+def asked(answer: httpx.Response) -> dict[str, object]:
+    transport = httpx.MockTransport(lambda request: answer)
+    with httpx.Client(base_url="http://crisis", transport=transport) as client:
+        return of_service(client, 14)
+
+
+def test_what_a_running_service_tells_is_shown_alike(tmp_path: Path) -> None:
+    told = of_file(written(tmp_path, [WEEKS]), 14, NOW)
+    assert list(said(asked(httpx.Response(200, json=told)), 14)) == list(said(told, 14))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (httpx.Response(403, json={"detail": "this needs one of the roles: engineer"}), "403 this needs"),
+        (httpx.Response(502, text="<html>"), "does not answer"),
+    ],
+)
+def test_a_service_that_does_not_tell_is_a_mistake(answer: httpx.Response, reason: str) -> None:
+    with pytest.raises(Mistake, match=reason):
+        asked(answer)

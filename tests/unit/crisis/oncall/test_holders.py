@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from services.crisis.oncall.holders import OnCall
 from services.crisis.roster import Person, Roster, WeComAddress, recipients
@@ -148,6 +149,19 @@ def test_a_gap_is_measured_ahead(tmp_path: Path, clock: VirtualClock) -> None:
     clock.advance(at("2026-03-26 09:00"))
     asked.look_ahead()
     assert metric("next_gap_seconds") == 0
+
+
+def test_a_gap_is_logged_once_a_day_and_not_at_each_look(tmp_path: Path, clock: VirtualClock) -> None:
+    asked = on_call(tmp_path, clock, ENDING)
+    with capture_logs() as lines:
+        for hours in (0, 1, 20, 22, 23):
+            clock.advance(at("2026-03-24 12:00") + timedelta(hours=hours))
+            asked.look_ahead()
+        said = [(line["start"], line["gaps"]) for line in lines]
+        clock.advance(at("2026-03-26 12:00"))
+        asked.look_ahead()
+    assert said == [("2026-03-25T09:00:00+08:00", 1), ("2026-03-25T10:00:00+08:00", 1)], "coming, and begun"
+    assert len(lines) == 3
 
 
 def test_without_a_gap_the_next_one_is_never(tmp_path: Path, clock: VirtualClock) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.crisis.oncall.ical import CalendarError, Entry, Events, read_calendar, write_calendar
@@ -40,6 +40,7 @@ def locally(events: Events, start: str = "2026-03-01 00:00", days: float = 60) -
 # --- writing --------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=200))
 def test_a_title_comes_back_through_the_file(title: str) -> None:
     start = at("2026-03-02 09:00")
@@ -174,6 +175,7 @@ WORDS = (
 PIECES = st.sampled_from([*"0123456789TZ;,:=-", *WORDS.split()])
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(
         ["DTSTART:", "DTEND:", "DURATION:P", "RRULE:FREQ=DAILY;", "EXDATE:", "RECURRENCE-ID;TZID="]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.crisis.oncall.overrides import NotPossible, Override, override, swap, withdrawn
@@ -71,6 +71,7 @@ def test_what_makes_no_sense_is_refused(start: str, days: float) -> None:
         made("x", start, days)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_swap_is_symmetric(data: st.DataObject) -> None:
     coming = [shift for shift in shifts([]) if shift.start > NOW]

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.crisis.oncall.rotation import Held, Rotation, Span, held, perhaps_held, turns
@@ -46,6 +46,7 @@ def locally(found: list[Held], zone: ZoneInfo) -> list[tuple[str, str]]:
     return [(one.person, f"{one.start.astimezone(zone):%a %H:%M}") for one in found]
 
 
+@settings(deadline=None)
 @given(layers, spans)
 def test_each_turn_begins_when_the_one_before_ends(layer: Rotation, among: Span) -> None:
     assert layer.time_zone is not None
@@ -56,6 +57,7 @@ def test_each_turn_begins_when_the_one_before_ends(layer: Rotation, among: Span)
     assert all(one.end == following.start for one, following in pairwise(found))
 
 
+@settings(deadline=None)
 @given(layers, spans, st.integers(0, 24 * 30))
 def test_a_turn_is_the_same_from_wherever_it_is_looked_at(layer: Rotation, among: Span, hours: int) -> None:
     assert layer.time_zone is not None
@@ -64,6 +66,7 @@ def test_a_turn_is_the_same_from_wherever_it_is_looked_at(layer: Rotation, among
     assert list(turns(layer, layer.time_zone, among)) == [one for one in wider if one.start < among.end]
 
 
+@settings(deadline=None)
 @given(layers, spans)
 def test_people_take_turns_in_their_order(layer: Rotation, among: Span) -> None:
     assert layer.time_zone is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.crisis.oncall.overrides import Override
@@ -58,6 +58,7 @@ def instants(found: Span) -> list[Span]:
     return [Span(found.start + n * HOUR, found.end) for n in range((found.end - found.start) // HOUR)]
 
 
+@settings(deadline=None)
 @given(layers, overrides)
 def test_one_holder_at_a_time(parts: list[Rotation], changes: list[Override]) -> None:
     found = rota(*parts).shifts(ROLE, AMONG, changes)
@@ -65,6 +66,7 @@ def test_one_holder_at_a_time(parts: list[Rotation], changes: list[Override]) ->
     assert all(one.end <= following.start for one, following in pairwise(found))
 
 
+@settings(deadline=None)
 @given(layers, overrides)
 def test_shifts_and_gaps_fill_the_time(parts: list[Rotation], changes: list[Override]) -> None:
     among = rota(*parts)
@@ -75,6 +77,7 @@ def test_shifts_and_gaps_fill_the_time(parts: list[Rotation], changes: list[Over
     assert all(one[1] == following[0] for one, following in pairwise(pieces))
 
 
+@settings(deadline=None)
 @given(layers)
 def test_a_higher_layer_covers_where_it_has_somebody(parts: list[Rotation]) -> None:
     together = rota(*parts).shifts(ROLE, AMONG, [])
@@ -84,6 +87,7 @@ def test_a_higher_layer_covers_where_it_has_somebody(parts: list[Rotation]) -> N
         assert held_by(together, one.start) == (holders[0] if holders else None)
 
 
+@settings(deadline=None)
 @given(layers, overrides)
 def test_the_latest_override_wins(parts: list[Rotation], changes: list[Override]) -> None:
     among = rota(*parts)
@@ -95,6 +99,7 @@ def test_the_latest_override_wins(parts: list[Rotation], changes: list[Override]
         assert held_by(found, one.start) == expected
 
 
+@settings(deadline=None)
 @given(layers, overrides, st.integers(1, 13))
 def test_shifts_are_the_same_from_wherever_they_are_looked_at(
     parts: list[Rotation], changes: list[Override], days: int
@@ -154,6 +159,7 @@ def test_next_is_nobody_before_a_gap_and_nothing_where_nothing_changes() -> None
     assert (alone.now, alone.next_at, alone.next) == (("a",), None, ())
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.integers(1, 30)), min_size=1, max_size=8
