@@ -31,7 +31,6 @@ from shared.clock import Clock, SystemClock
 from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
 from shared.policy.versions import load_versions
-from shared.policy.workdays import load_calendar
 from shared.web.service import Runtime, create_app
 
 log = structlog.get_logger(__name__)
@@ -55,7 +54,7 @@ def build(
     composer = Composer(links, settings.client_url, chains)
     roster = read_roster(settings.roster_file)
     people = [person.id for person in roster.people]
-    on_call = OnCall(settings.rota_file, load_calendar(settings.workdays_file), people, clock)
+    on_call = OnCall(settings.rota_file, settings.workdays_file, people, clock)
     on_call_store = OnCallStore(runtime.db)
     dispatcher = Dispatcher(roster, settings.fallback(), http, holders=on_call.holders)
     keeper = Keeper(runtime.journal, store, runtime.dead_letters, chains, clock, progress)

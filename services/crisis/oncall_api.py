@@ -133,7 +133,13 @@ def on_call_routes(
     router = APIRouter(prefix="/v1/on-call", tags=["on-call"])
 
     @router.get("", summary="Who is on call now and next, the shifts and gaps of the days to come")
-    async def look(who: Reader, days: Annotated[int, Query(ge=1, le=92)] = 14) -> OnCallView:
+    async def look(
+        who: Reader,
+        days: Annotated[int, Query(ge=1, le=92)] = 14,
+        notes: Annotated[
+            bool, Query(description="Open the hand-over notes; each is recorded as read")
+        ] = True,
+    ) -> OnCallView:
         now = clock.now()
         span = Span(now, now + timedelta(days=days))
         found = {role: on_call.shifts(role, span) for role in on_call.roles}
@@ -141,7 +147,7 @@ def on_call_routes(
             roles=[_see_role(now_and_next(role, shifts, span)) for role, shifts in found.items()],
             shifts=[_see_shift(shift) for shifts in found.values() for shift in shifts],
             gaps=[_see_gap(gap) for gap in on_call.gaps(span)],
-            hand_overs=await _notes(who),
+            hand_overs=await _notes(who, notes),
             overrides=[
                 _see_override(one)
                 for one in sorted(on_call.overrides.values(), key=lambda one: (one.start, one.id))
@@ -149,10 +155,10 @@ def on_call_routes(
             ],
         )
 
-    async def _notes(who: Principal) -> list[HandOverView]:
+    async def _notes(who: Principal, opened: bool) -> list[HandOverView]:
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                return [_see_note(note) for note in await hand_overs.latest(who)]
+                return [_see_note(note) for note in await hand_overs.latest(who, opened)]
         except (PyMongoError, TimeoutError):
             return []  # who is on call matters most, and is known without the database
 
@@ -206,6 +212,7 @@ def on_call_routes(
     async def _keep(overrides: Sequence[Override]) -> None:
         await store.save(overrides)
         on_call.learn(overrides)
+        on_call.look_ahead()
 
     def _covered(role: str) -> None:
         if role not in on_call.roles:

@@ -29,10 +29,11 @@ MOST = 20
 
 @dataclass(frozen=True)
 class Note:
-    """A hand-over as it is read. `text` is None where it cannot be read any more, or not by this reader."""
+    """A hand-over as it is read."""
 
     about: HandOver
     text: str | None
+    """None where it was not asked for, or cannot be read by this reader, or by anybody any more."""
 
 
 class HandOvers:
@@ -69,11 +70,11 @@ class HandOvers:
         await self._store.leave(note)
         return note
 
-    async def latest(self, reader: Principal) -> list[Note]:
-        """The notes of the last week and to come, newest first. A supervisor's reading is recorded before it is shown.
-        Raises PyMongoError."""
+    async def latest(self, reader: Principal, opened: bool) -> list[Note]:
+        """The notes of the last week and to come, newest first; `opened` for supervisors alone, each reading recorded
+        before it is shown. Raises PyMongoError."""
         found = await self._store.hand_overs(self._clock.now() - SHOWN, MOST)
-        if "supervisor" not in reader.roles:
+        if not opened or "supervisor" not in reader.roles:
             return [Note(one, None) for one in found]
         return [Note(one, await self._open(one, reader)) for one in found]
 

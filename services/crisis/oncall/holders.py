@@ -26,7 +26,7 @@ from shared.clock import Clock
 from shared.contracts.types import write_time
 from shared.observability import metrics
 from shared.policy.reading import PolicyError
-from shared.policy.workdays import WorkCalendar
+from shared.policy.workdays import load_calendar
 
 log = structlog.get_logger(__name__)
 
@@ -52,17 +52,17 @@ class OnCall:
     """The rota, the overrides, and what follows from both."""
 
     def __init__(
-        self, path: Path | None, workdays: WorkCalendar, known: Collection[str], clock: Clock
+        self, path: Path | None, workdays_file: Path | None, known: Collection[str], clock: Clock
     ) -> None:
         self.rota: Rota | None = None
         """None: there is no file, or it could not be read since the start."""
         self.overrides: dict[str, Override] = {}
         self._path = path
-        self._workdays = workdays
+        self._workdays_file = workdays_file
         self._known = frozenset(known)
         self._clock = clock
         self._seen: object = None
-        self._unreadable: str | None = None
+        self._unreadable: list[str] | None = None
         self._plan: Plan | None = None
         self._told: dict[tuple[str, str], datetime] = {}
         self.reload()
@@ -129,13 +129,12 @@ class OnCall:
         if self._path is None or (self._unreadable is None and self._seen == self._signature()):
             return
         try:
-            seen, rota = self._signature(), read_rota(self._path, self._workdays)
+            seen, rota = self._signature(), read_rota(self._path, load_calendar(self._workdays_file))
         except PolicyError as error:
-            metrics.ROTA_UNREADABLE.set(1)
-            if str(error) != self._unreadable:
-                self._unreadable = str(error)
-                problems = [str(problem) for problem in error.problems]
-                log.error("the rota cannot be used: what was read before holds", problems=problems)
+            self._complain([str(problem) for problem in error.problems])
+            return
+        except Exception as error:  # a defect in reading must not keep crisis from starting
+            self._complain([f"defect {type(error).__name__}"])
             return
         self.rota, self._unreadable, self._plan = rota, None, None
         self._seen = seen if seen == self._signature() else None
@@ -143,6 +142,12 @@ class OnCall:
         log.info("the rota was read", roles=rota.roles)
         if unknown := sorted(rota.people() - self._known):
             log.warning("the rota names people whom the roster does not have", people=unknown)
+
+    def _complain(self, problems: list[str]) -> None:
+        metrics.ROTA_UNREADABLE.set(1)
+        if problems != self._unreadable:  # it is read again every few seconds until it can be
+            self._unreadable = problems
+            log.error("the rota cannot be used: what was read before holds", problems=problems)
 
     async def refresh(self, store: OnCallStore) -> None:
         """Learn what was changed here and at other replicas. Raises PyMongoError, TimeoutError."""
@@ -192,9 +197,10 @@ class OnCall:
         return plan
 
     def _signature(self) -> object:
-        """Changes whenever the file, or a calendar that it names, does."""
+        """Changes whenever the file, a calendar that it names, or that of the working days does."""
         assert self._path is not None
-        return [_stamp(path) for path in (self.rota.files if self.rota else (self._path,))]
+        files = self.rota.files if self.rota else (self._path,)
+        return [_stamp(path) for path in (*files, *([self._workdays_file] if self._workdays_file else []))]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -262,6 +262,7 @@ async def test_a_note_is_sealed_read_by_supervisors_alone_and_each_reading_recor
         assert (first.status_code, second.status_code) == (201, 201)
         seen = (await looked(outgoing))["hand_overs"]
         hidden = (await looked(engineer))["hand_overs"]
+        listed = (await outgoing.get("/v1/on-call?notes=false")).json()["hand_overs"]
         lines = (await compliance.get("/v1/access-log")).json()["items"]
     assert seen == [
         {
@@ -273,7 +274,7 @@ async def test_a_note_is_sealed_read_by_supervisors_alone_and_each_reading_recor
             "note": NOTE["note"],
         }
     ]
-    assert hidden == [{**seen[0], "note": None}]
+    assert hidden == listed == [{**seen[0], "note": None}]
     stored = await system.db("crisis").get_collection("hand_overs").find_one({})
     assert stored is not None
     assert "client-7" not in str(stored)

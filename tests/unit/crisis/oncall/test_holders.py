@@ -11,11 +11,12 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from services.crisis.oncall import holders
 from services.crisis.oncall.holders import OnCall
 from services.crisis.roster import Person, Roster, WeComAddress, recipients
 from shared.clock import VirtualClock
 from tests.builders import at
-from tests.unit.crisis.oncall.rotas import ROLE, WORKDAYS, override, written
+from tests.unit.crisis.oncall.rotas import ROLE, override, written
 
 WEEKS = {"name": "weeks", "people": ["staff-1", "staff-2"], "begins": "2026-01-05"}
 ENDING = {**WEEKS, "ends": "2026-03-25"}
@@ -29,7 +30,7 @@ def clock() -> VirtualClock:
 
 
 def on_call(folder: Path, clock: VirtualClock, *layers: dict[str, Any], known: list[str] = KNOWN) -> OnCall:
-    return OnCall(written(folder, list(layers)), WORKDAYS, known, clock)
+    return OnCall(written(folder, list(layers)), None, known, clock)
 
 
 def fallbacks(reason: str, role: str = ROLE) -> float:
@@ -52,7 +53,7 @@ def test_the_holder_of_this_moment_is_paged(tmp_path: Path, clock: VirtualClock)
 
 def test_a_role_that_the_rota_does_not_cover_is_everybodys(tmp_path: Path, clock: VirtualClock) -> None:
     assert on_call(tmp_path, clock, WEEKS).holders("head-of-psychology") is None
-    assert OnCall(None, WORKDAYS, KNOWN, clock).holders(ROLE) is None
+    assert OnCall(None, None, KNOWN, clock).holders(ROLE) is None
 
 
 def test_in_a_gap_everybody_is_paged_and_it_is_counted(tmp_path: Path, clock: VirtualClock) -> None:
@@ -74,7 +75,7 @@ def test_an_empty_rota_pages_everybody(tmp_path: Path, clock: VirtualClock) -> N
     path = tmp_path / "rota.yaml"
     path.write_text("schedules: []")
     before = fallbacks("empty")
-    assert OnCall(path, WORKDAYS, KNOWN, clock).holders(ROLE) is None
+    assert OnCall(path, None, KNOWN, clock).holders(ROLE) is None
     assert fallbacks("empty") == before + 1
 
 
@@ -138,6 +139,15 @@ def test_a_file_that_is_broken_from_the_start_pages_everybody(tmp_path: Path, cl
     assert asked.holders(ROLE) == ("staff-2",)
 
 
+def test_a_workdays_file_that_cannot_be_read_and_a_defect_keep_nothing_from_starting(
+    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, [WEEKS])
+    assert OnCall(path, tmp_path / "missing.yaml", KNOWN, clock).holders(ROLE) is None
+    monkeypatch.setattr(holders, "read_rota", lambda path, workdays: 1 / 0)
+    assert OnCall(path, None, KNOWN, clock).holders(ROLE) is None
+
+
 # --- ahead ----------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +190,7 @@ ROSTER = Roster(
 
 
 @pytest.mark.parametrize(
-    ("role", "holders", "expected"),
+    ("role", "on_call", "expected"),
     [
         (ROLE, ("staff-2",), ["staff-2"]),
         (ROLE, ("staff-3",), ["staff-3"]),  # stands in, and has the role for as long
@@ -191,6 +201,6 @@ ROSTER = Roster(
     ],
 )
 def test_the_roster_gives_the_channels_of_the_holder(
-    role: str, holders: tuple[str, ...] | None, expected: list[str]
+    role: str, on_call: tuple[str, ...] | None, expected: list[str]
 ) -> None:
-    assert [one.id for one in recipients(ROSTER, role, (), holders)] == expected
+    assert [one.id for one in recipients(ROSTER, role, (), on_call)] == expected
