@@ -13,6 +13,7 @@ from aftercare.doctor import doctor
 from aftercare.drill import drill
 from aftercare.engines import EngineMissing
 from aftercare.mistakes import Mistake
+from aftercare.oncall import oncall
 from aftercare.publish import publish
 from aftercare.run import run
 from aftercare.simulate import simulate
@@ -38,6 +39,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(policy.app, name="policy")
 app.command()(drill)
+app.command()(oncall)
 app.command()(doctor)
 app.command()(token)
 

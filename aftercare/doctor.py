@@ -17,6 +17,7 @@ import typer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from motor.motor_asyncio import AsyncIOMotorClient
+from prometheus_client.parser import text_string_to_metric_families
 from pymongo.errors import PyMongoError
 from rich.text import Text
 
@@ -63,7 +64,7 @@ def doctor(
     ] = None,
     data: DataFolder = DATA,
 ) -> None:
-    """Check engines, services, clocks, dead letters, journals, the calendar and secrets. Exit code 1 on a failure."""
+    """Check engines, services, clocks, dead letters, journals, calendar, rota and secrets. Exit code 1 on a failure."""
     settings = stack_settings(data)
     urls = {
         service: services.format(service=service, port=port) if services else service_url(service, data)
@@ -109,6 +110,8 @@ async def examine(settings: Settings, urls: dict[str, str]) -> AsyncIterator[Fin
     for finding in check_calendar(load_calendar(), datetime.now(COMPANY_ZONE).date()):
         yield finding
     for finding in await check_services(urls):
+        yield finding
+    for finding in await check_rota(urls["crisis"]):
         yield finding
 
 
@@ -391,3 +394,44 @@ def judge(service: str, required: dict[str, bool], dependencies: dict[str, bool]
             "warn", f"{service} is ready without: {', '.join(lacking)}", "its log says what it waits for"
         )
     return Finding("ok", f"{service} is ready")
+
+
+# --- the rota -------------------------------------------------------------------------------------------------
+
+
+async def check_rota(url: str) -> list[Finding]:
+    """Whether somebody is on call in the days to come. Crisis tells it among its metrics, which need no sign-in."""
+    try:
+        async with httpx.AsyncClient(timeout=5) as client:
+            answer = await client.get(f"{url}/metrics")
+        answer.raise_for_status()
+        return list(judge_rota(answer.text))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return []  # that it does not answer was found above
+
+
+def judge_rota(metrics: str) -> Iterator[Finding]:
+    """What the metrics of crisis say of the rota."""
+    samples = [sample for family in text_string_to_metric_families(metrics) for sample in family.samples]
+    until = {
+        one.labels["role"]: one.value for one in samples if one.name == "aftercare_rota_next_gap_seconds"
+    }
+    if any(one.value for one in samples if one.name == "aftercare_rota_unreadable"):
+        yield Finding(
+            "fail",
+            "the file of the rota cannot be used: what was read before holds, or pages go to everybody",
+            "the log of crisis says the line; try it with `aftercare oncall --file`",
+        )
+    for role, seconds in sorted(until.items()):
+        if seconds == 0:
+            yield Finding("fail", f"nobody is on call as {role}: pages go to everybody with that role", _GAP)
+        elif seconds < float("inf"):
+            days = seconds / 86_400
+            yield Finding("warn", f"nobody will be on call as {role} in {days:.1f} days", _GAP)
+        else:
+            yield Finding("ok", f"somebody is on call as {role} for the next 14 days")
+    if not until:
+        yield Finding("ok", "no rota: a page to a role goes to everybody who has it")
+
+
+_GAP = "see `aftercare oncall`, then docs/runbooks/rota-has-a-gap.md"

@@ -37,6 +37,8 @@ NO_ANSWER = ("timeout", "unreachable")
 OVER_BUDGET = "over-budget"
 
 Compose = Callable[[Recipient], Message]
+Holders = Callable[[str], Sequence[str] | None]
+"""Who has a role at this time; None: everybody who has it on the roster."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ class Dispatcher:
         clock: Clock | None = None,
         budgets: bool = True,
         timeout: float = 5.0,
+        holders: Holders = lambda role: None,
     ) -> None:
         self._roster = roster
         self._fallback = fallback
+        self._holders = holders
         self._channels = Channels(roster.providers, client, timeout)
         self._budgets = Budgets(clock or SystemClock())
         self._counts = budgets
@@ -85,10 +89,10 @@ class Dispatcher:
                     metrics.PAGES.labels(channel.kind, result)
 
     async def send(self, roles: Sequence[str], compose: Compose) -> Reach:
-        """Page everyone who has one of the roles, each once."""
+        """Page everyone who has one of the roles at this time, each once."""
         found: dict[str, Recipient] = {}
         for role in roles:
-            having = recipients(self._roster, role, self._fallback)
+            having = recipients(self._roster, role, self._fallback, self._holders(role))
             if all(recipient.id == DEFAULT for recipient in having):
                 metrics.PAGES_INTO_A_GAP.inc()
             found |= {recipient.id: recipient for recipient in having}

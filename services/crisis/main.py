@@ -18,6 +18,11 @@ from services.crisis.keeper import SERVICE, Keeper
 from services.crisis.links import Links, ReceiptLinks
 from services.crisis.message import Composer
 from services.crisis.notices import Notices
+from services.crisis.oncall.feed import Feed
+from services.crisis.oncall.hand_overs import HandOvers
+from services.crisis.oncall.holders import OnCall
+from services.crisis.oncall.store import OnCallStore
+from services.crisis.oncall_api import on_call_routes
 from services.crisis.pager import Pager
 from services.crisis.reactions import TOPICS, CrisisReactions
 from services.crisis.roster import read_roster
@@ -54,6 +59,9 @@ def build(
     links = Links(master_key(key), base, settings.page_link_valid)
     composer = Composer(links, settings.client_url, chains)
     roster = read_roster(settings.roster_file)
+    people = [person.id for person in roster.people]
+    on_call = OnCall(settings.rota_file, settings.workdays_file, people, clock)
+    on_call_store = OnCallStore(runtime.db)
     dispatcher = Dispatcher(
         roster,
         settings.fallback(),
@@ -61,6 +69,7 @@ def build(
         clock=clock,
         budgets=settings.page_budgets,
         timeout=settings.page_timeout,
+        holders=on_call.holders,
     )
     if unreachable := roster.without_channel():
         log.warning("people can be paged over the channels for everybody only", people=unreachable)
@@ -81,6 +90,7 @@ def build(
             log.warning("following up waits for the database", error=type(error).__name__)
 
     runtime.preparations += [store.ensure_indexes, pager.load, flags.wait_started]
+    runtime.preparations.append(on_call_store.ensure_indexes)
     runtime.react(CrisisReactions(store, chains), TOPICS, after_batch=after_batch)
     runtime.run("pager", pager.run, at_once=True)
     runtime.run("keeper", lambda: keeper.run(pager), at_once=True)
@@ -89,6 +99,9 @@ def build(
         clock, SystemClock
     ):  # in time-lapse hours pass in milliseconds: nothing there could be late
         runtime.run("auditor", auditor.run, at_once=True)
+    if settings.rota_file:
+        runtime.preparations.append(lambda: on_call.refresh(on_call_store))
+        runtime.run("on call", lambda: on_call.run(on_call_store), at_once=True)
     runtime.closes(http)
     runtime.run("publishing", keeper.publish)
     runtime.run("notices", notices.run)
@@ -103,4 +116,7 @@ def build(
     app.state.auditor = auditor
     app.include_router(routes(pager, store, links, composer, clock))
     app.include_router(callback_routes(pager, dispatcher, ReceiptLinks(master_key(key), base), clock))
+    hand_overs = HandOvers(on_call, on_call_store, runtime.vault, runtime.access_log, clock)
+    feed = Feed(master_key(key), base, settings.calendar_edition)
+    app.include_router(on_call_routes(on_call, on_call_store, hand_overs, feed, clock))
     return app

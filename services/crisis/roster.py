@@ -98,16 +98,17 @@ def read_roster(path: Path | None) -> Roster:
     return read(path, Roster) if path else Roster()
 
 
-def recipients(roster: Roster, role: str, fallback: tuple[Address, ...]) -> tuple[Recipient, ...]:
+def recipients(
+    roster: Roster, role: str, fallback: tuple[Address, ...], holders: Sequence[str] | None = None
+) -> tuple[Recipient, ...]:
     """Everyone with the role, each with the fallback channels behind their own.
 
+    `holders`: who has the role at this time, where the rota says so of people on the list; then they alone.
     Where nobody has the role the fallback channels get the page, and where there are none, nobody does.
     """
-    found = tuple(
-        Recipient(person.id, person.channels, fallback)
-        for person in roster.people
-        if role in person.roles or role == EVERYONE
-    )
+    on_call = [person for person in roster.people if person.id in (holders or ()) and role != EVERYONE]
+    listed = [person for person in roster.people if role in person.roles or role == EVERYONE]
+    found = tuple(Recipient(person.id, person.channels, fallback) for person in on_call or listed)
     if found or not fallback:
         return found
     return (Recipient(DEFAULT, fallback),)

@@ -21,6 +21,13 @@ class CrisisSettings(Settings):
     """How far this service stands back for others on the same machine: not at all, so that no page waits for them."""
     roster_file: Path | None = None
     """YAML with the people who can be paged: their roles and channels. Unset: every page goes to `crisis_channels`."""
+    rota_file: Path | None = None
+    """YAML with who is on call when (docs/on-call.md); read again when it changes. Unset: a page to a role goes to
+    everybody who has it."""
+    workdays_file: Path | None = None
+    """The notices on working days that the calendar library does not know yet, instead of those of the release."""
+    calendar_edition: int = 1
+    """Part of the key of calendar addresses: with another number none of those given out before works."""
     crisis_channels: tuple[Address, ...] = ()
     """JSON list of channels that get what reaches nobody else: `[{"kind": "wecom", "url": "https://..."}]`."""
     wecom_webhooks: SecretStr = SecretStr("")

@@ -99,6 +99,22 @@ INTERVENTIONS_LAPSED = Counter(
     "aftercare_interventions_lapsed_total",
     "Acknowledged incidents without intervention in time (A30), counted by each replica.",
 )
+ROTA_FALLBACKS = Counter(
+    "aftercare_rota_fallbacks_total",
+    "Pages to everybody with the role, because the rota named nobody who can be paged, by the reason.",
+    ["role", "reason"],
+)
+ROTA_GAP_SECONDS = Gauge(
+    "aftercare_rota_gap_seconds", "How long nobody is on call within the next 14 days.", ["role"]
+)
+ROTA_NEXT_GAP_SECONDS = Gauge(
+    "aftercare_rota_next_gap_seconds",
+    "Time until nobody is on call: 0 in a gap, +Inf where there is none within the next 14 days.",
+    ["role"],
+)
+ROTA_UNREADABLE = Gauge(
+    "aftercare_rota_unreadable", "1 while the rota's file cannot be used, and what was read before it holds."
+)
 INCIDENTS_OPEN = Gauge("aftercare_incidents_open", "Incidents that are not resolved.")
 INCIDENTS_UNWRITTEN = Gauge(
     "aftercare_incidents_unwritten", "Incidents that the database does not hold as they stand in memory."

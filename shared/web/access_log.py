@@ -24,6 +24,7 @@ class Access(BaseModel):
     booking_id: str | None = None
     follow_up_id: str | None = None
     letter_id: str | None = None
+    hand_over_id: str | None = None
     at: Timestamp
 
 

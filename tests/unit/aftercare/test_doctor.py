@@ -17,6 +17,7 @@ from aftercare.doctor import (
     check_skew,
     judge,
     judge_provisional,
+    judge_rota,
 )
 from shared.policy.workdays import WorkCalendar, load_calendar
 from shared.settings import Settings
@@ -127,3 +128,20 @@ def test_provisional_dates_are_counted_by_year_with_what_to_do() -> None:
     assert (unknown.level, unknown.what[:15]) == ("ok", "7 dates in 2032")
     assert "workdays.yaml" in unknown.advice
     assert [finding.what for finding in judge_provisional({}, calendar)] == ["no planned date is provisional"]
+
+
+# --- the rota -------------------------------------------------------------------------------------------------
+
+
+def rota_levels(**until: float) -> list[str]:
+    lines = [f'aftercare_rota_next_gap_seconds{{role="{role}"}} {value}' for role, value in until.items()]
+    return [finding.level for finding in judge_rota("\n".join([*lines, ""]))]
+
+
+def test_a_gap_fails_one_that_comes_warns() -> None:
+    assert rota_levels(a=0.0, b=86_400.0, c=float("inf")) == ["fail", "warn", "ok"]
+    assert rota_levels() == ["ok"]
+
+
+def test_a_rota_that_cannot_be_read_fails() -> None:
+    assert [finding.level for finding in judge_rota("aftercare_rota_unreadable 1.0\n")] == ["fail", "ok"]
