@@ -24,7 +24,7 @@ class Composer:
     def compose(self, incident: Incident, page: Page, recipient: Recipient, now: datetime) -> Message:
         """The page for one recipient."""
         link = self._links.make(incident.id, recipient.id, now)
-        record = self._record(incident)
+        record = self.record(incident)
         lines = [self._line(incident, page, "zh"), text("crisis.page.acknowledge", "zh", link=link)]
         if record:
             lines.append(text("crisis.page.record", "zh", link=record))
@@ -64,7 +64,8 @@ class Composer:
         page = Page("", (), "")
         return {"zh": self._line(incident, page, "zh"), "en": self._line(incident, page, "en")}
 
-    def _record(self, incident: Incident) -> str:
+    def record(self, incident: Incident) -> str:
+        """The address of the company's own record of the client; empty where there is none."""
         if not self._client_url or incident.deadline or incident.level == "unknown":
             return ""
         return self._client_url.replace("{client_id}", incident.client_id)
