@@ -97,3 +97,7 @@ class _Server(uvicorn.Server):
         gc.freeze()
         # A batch makes some ten thousand objects and drops them all: looking at each tenth of it finds nothing.
         gc.set_threshold(50_000, 20, 50)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.app.state.runtime.draining.set()  # type: ignore[union-attr]
+        await super().shutdown(sockets)

@@ -24,8 +24,9 @@ from services.crisis.domain import Flag, Incident, NotPossible, State
 from services.crisis.flags import TOPIC, unreadable_over_http
 from services.crisis.links import Expired, Forged, Link, Links
 from services.crisis.message import Composer
+from services.crisis.once import Key, Once
 from services.crisis.pager import Pager, Raised, Unavailable
-from services.crisis.pages import acknowledge_page, said
+from services.crisis.pages import ACKNOWLEDGE_POLICY, acknowledge_page, said
 from services.crisis.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import Refused, parse_structured
@@ -51,7 +52,13 @@ Act = Callable[[Incident, str, datetime], Incident]
 """What somebody does about an incident: who, and when."""
 
 _ID = re.compile(r"^[A-Za-z0-9_.:\-]{1,64}$")
-_NO_TRACE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
+_NO_TRACE = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": ACKNOWLEDGE_POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
 
 
 class IncidentView(BaseModel):
@@ -138,7 +145,8 @@ class Taken(BaseModel):
     stored: bool
 
 
-def _see(incident: Incident, pager: Pager) -> IncidentView:
+def see(incident: Incident, pager: Pager) -> IncidentView:
+    """An incident as staff see it."""
     return IncidentView(
         incident_id=incident.id,
         client_id=incident.client_id,
@@ -159,7 +167,8 @@ def _see(incident: Incident, pager: Pager) -> IncidentView:
     )
 
 
-def _see_line(line: domain.Moment) -> Line:
+def see_line(line: domain.Moment) -> Line:
+    """A line of its timeline as staff see it."""
     return Line(
         at=line.at,
         what=line.kind,
@@ -187,6 +196,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     router = APIRouter()
     flaggers = Depends(allowed("publisher", "operations", "counsellor", "supervisor"))
     supervisors = allowed("supervisor")
+    once = Once()
     readers = Depends(allowed("supervisor", "compliance"))
 
     # --- flags ------------------------------------------------------------------------------------------------
@@ -288,7 +298,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         items = sorted(found.values(), key=lambda i: (i.opened_at or clock.now(), i.id), reverse=True)[:limit]
         last = items[-1] if len(items) == limit else None
         following = f"{write_time(last.opened_at)}~{last.id}" if last and last.opened_at else None
-        return IncidentPage(items=[_see(incident, pager) for incident in items], next=following)
+        return IncidentPage(items=[see(incident, pager) for incident in items], next=following)
 
     async def _listed(state: State | None, limit: int, cursor: str | None) -> list[Incident]:
         before: tuple[datetime, str] | None = None
@@ -319,9 +329,9 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
             async with asyncio.timeout(3):
                 lines = {line.id: line for line in await store.timeline(incident.id)} | lines
         ordered = sorted(lines.values(), key=lambda line: line.order)
-        view = _see(incident, pager).model_dump()
+        view = see(incident, pager).model_dump()
         return IncidentWithTimeline(
-            **view, written_down=pager.is_written(incident.id), timeline=[_see_line(line) for line in ordered]
+            **view, written_down=pager.is_written(incident.id), timeline=[see_line(line) for line in ordered]
         )
 
     async def _do(incident_id: str, decide: Callable[[Incident], Incident]) -> Incident:
@@ -338,9 +348,9 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     def _command(name: str, summary: str, act: Act) -> None:
         @router.post(f"/v1/incidents/{{incident_id}}/{name}", tags=["incidents"], summary=summary, name=name)
         async def command(
-            incident_id: str, response: Response, principal: Principal = Depends(supervisors)
+            incident_id: str, response: Response, key: Key = None, principal: Principal = Depends(supervisors)
         ) -> IncidentView:
-            return await _act(incident_id, response, principal, act)
+            return await _act(incident_id, response, principal, key, act)
 
     @router.post(
         "/v1/incidents/{incident_id}/assessments",
@@ -348,9 +358,13 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         summary="A step of the assessment is done (A29)",
     )
     async def assess(
-        incident_id: str, response: Response, told: Assessment, principal: Principal = Depends(supervisors)
+        incident_id: str,
+        response: Response,
+        told: Assessment,
+        key: Key = None,
+        principal: Principal = Depends(supervisors),
     ) -> IncidentView:
-        return await _act(incident_id, response, principal, partial(domain.assess, step=told.step))
+        return await _act(incident_id, response, principal, key, partial(domain.assess, step=told.step))
 
     @router.post(
         "/v1/incidents/{incident_id}/referrals",
@@ -358,9 +372,13 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         summary="A hospital or an agency was asked to help (A31)",
     )
     async def refer(
-        incident_id: str, response: Response, told: Referral, principal: Principal = Depends(supervisors)
+        incident_id: str,
+        response: Response,
+        told: Referral,
+        key: Key = None,
+        principal: Principal = Depends(supervisors),
     ) -> IncidentView:
-        return await _act(incident_id, response, principal, partial(domain.refer, to=told.agency))
+        return await _act(incident_id, response, principal, key, partial(domain.refer, to=told.agency))
 
     @router.post(
         "/v1/incidents/{incident_id}/responses",
@@ -368,28 +386,42 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         summary="The hospital or agency has answered (A31)",
     )
     async def respond(
-        incident_id: str, response: Response, told: Referral, principal: Principal = Depends(supervisors)
+        incident_id: str,
+        response: Response,
+        told: Referral,
+        key: Key = None,
+        principal: Principal = Depends(supervisors),
     ) -> IncidentView:
-        return await _act(incident_id, response, principal, partial(domain.respond, whose=told.agency))
+        return await _act(incident_id, response, principal, key, partial(domain.respond, whose=told.agency))
 
     @router.post("/v1/incidents/{incident_id}/resolve", tags=["incidents"], summary="The person is safe")
     async def resolve(
         incident_id: str,
         response: Response,
+        key: Key = None,
         principal: Principal = Depends(supervisors),
         resolution: Annotated[Resolution | None, InBody()] = None,
     ) -> IncidentView:
         outcome = resolution.outcome if resolution else None
-        return await _act(incident_id, response, principal, partial(domain.resolve, outcome=outcome))
+        return await _act(incident_id, response, principal, key, partial(domain.resolve, outcome=outcome))
 
-    async def _act(incident_id: str, response: Response, principal: Principal, act: Act) -> IncidentView:
+    async def _act(
+        incident_id: str, response: Response, principal: Principal, key: Key, act: Act
+    ) -> IncidentView:
         by = person(principal)
-        incident = await _do(incident_id, lambda known: act(known, by, clock.now()))
+
+        def decide(known: Incident) -> Incident:
+            # The repetition of a request whose answer was lost must not act on what has happened since.
+            return known if once.has(by, incident_id, key) else act(known, by, clock.now())
+
+        incident = await _do(incident_id, decide)
+        once.keep(by, incident_id, key)
         if not await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS):
             response.status_code = 202  # it holds, and is written down as soon as the database is back
-        return _see(incident, pager)
+        return see(incident, pager)
 
     _command("acknowledge", "I take it up (repeating is harmless)", domain.acknowledge)
+    _command("join", "I help as well (repeating is harmless)", domain.take_part)
     _command("intervene", "Guidance or safety measures have begun (A30)", domain.intervene)
     _command("reopen", "It was not over", domain.reopen)
 
@@ -405,7 +437,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         if not incident.open:
             return _answer(200, "crisis.answer.gone")
         if not incident.awaiting:
-            return _answer(200, "crisis.answer.already")
+            return _answer(200, "crisis.answer.already", incident)
         return _html(200, [composer.headline(incident)], button=True)
 
     @router.post("/a/{token}", tags=["pages"], summary="Acknowledge (repeating is harmless)")
@@ -416,10 +448,10 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         link, incident = found
         if not incident.awaiting:
             mine = incident.acknowledged_by == link.recipient
-            return _answer(200, "crisis.answer.acknowledged" if mine else "crisis.answer.already")
+            return _answer(200, f"crisis.answer.{'acknowledged' if mine else 'already'}", incident)
         await pager.command(incident.id, lambda known: domain.acknowledge(known, link.recipient, clock.now()))
         await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS)
-        return _answer(200, "crisis.answer.acknowledged")
+        return _answer(200, "crisis.answer.acknowledged", incident)
 
     async def _behind(token: str) -> tuple[Link, Incident] | Response:
         """The link and its incident, or the page that says why there is none."""
@@ -437,9 +469,12 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     return router
 
 
-def _answer(status: int, key: str) -> Response:
-    return _html(status, [said(key)], button=False)
+def _answer(status: int, key: str, incident: Incident | None = None) -> Response:
+    return _html(status, [said(key)], button=False, incident_id=incident.id if incident else None)
 
 
-def _html(status: int, lines: list[dict[str, str]], *, button: bool) -> Response:
-    return HTMLResponse(acknowledge_page(lines, button=button), status, headers=_NO_TRACE)
+def _html(
+    status: int, lines: list[dict[str, str]], *, button: bool, incident_id: str | None = None
+) -> Response:
+    body = acknowledge_page(lines, button=button, incident_id=incident_id)
+    return HTMLResponse(body, status, headers=_NO_TRACE)

@@ -44,6 +44,7 @@ Kind = Literal[
     "unanswered",  # the whole chain brought nobody
     "lapsed",  # acknowledged, but nobody intervened in time (A30)
     "acknowledged",
+    "joined",  # a further person helps
     "intervening",
     "assessed",  # a step of the assessment was done (A29)
     "referred",  # to a hospital or an agency (A31)
@@ -410,7 +411,7 @@ def _effect(incident: Incident, moment: Moment) -> dict[str, Any]:
             change |= {"state": "resolved", "awaiting": False, "resolved_at": moment.at, "worse": None}
         case "reopened":
             change |= _reopened(incident, moment.at)
-        case "escalated" | "repeated" | "unanswered" | "assessed" | "referred" | "responded":
+        case "escalated" | "repeated" | "unanswered" | "assessed" | "referred" | "responded" | "joined":
             pass  # told to others; it moves nothing
         case "delivered" | "undelivered" | "answered" | "key-pressed":
             pass  # only noted: a key that acknowledges has a line of its own for that
@@ -520,16 +521,32 @@ def respond(incident: Incident, by: str, now: datetime, whose: Agency) -> Incide
     return _noted(incident, "responded", f"responded-{whose}", by, now)
 
 
+def take_part(incident: Incident, by: str, now: datetime) -> Incident:
+    """A further person helps whoever has taken it up; with nobody there yet, that is who takes it up. Repeating is
+    harmless. Raises NotPossible once resolved."""
+    if incident.open and not incident.awaiting and incident.acknowledged_by == by:
+        return incident
+    before, incident = incident, _taken_up(incident, by, now)
+    if before.awaiting or not incident.open:
+        return incident
+    key = f"joined {incident.reopenings} {by}"
+    return extend(incident, [_line(incident, key, "joined", now, by=by, step="joined")])
+
+
 def _noted(incident: Incident, kind: Kind, step: str, by: str, now: datetime) -> Incident:
     """Something done while a crisis is open, once for each time that it opened; whoever does it has taken it up.
     Repeating is harmless. Raises NotPossible once resolved."""
-    if not incident.open:
-        raise NotPossible("the incident is resolved: reopen it first")
-    incident = acknowledge(incident, by, now)
+    incident = _taken_up(incident, by, now)
     if not incident.open:  # a drill or a deadline ends with its acknowledgement
         return incident
     key = f"{kind} {incident.reopenings} {step}"
     return extend(incident, [_line(incident, key, kind, now, by=by, step=step)])
+
+
+def _taken_up(incident: Incident, by: str, now: datetime) -> Incident:
+    if not incident.open:
+        raise NotPossible("the incident is resolved: reopen it first")
+    return acknowledge(incident, by, now)
 
 
 def resolve(incident: Incident, by: str, now: datetime, outcome: str | None = None) -> Incident:
@@ -919,7 +936,7 @@ def _announcement(before: Incident, moment: Moment) -> tuple[Change | None, str 
         case "unanswered" | "repeated" | "delivered" | "undelivered" | "answered" | "key-pressed":
             return None, None
         case (
-            "assessed" | "referred" | "responded"
+            "assessed" | "referred" | "responded" | "joined"
         ):  # the bus knows no change for them: what they are is the step
             return "intervening" if before.state == "intervening" else "acknowledged", moment.step
         case _:

@@ -11,11 +11,13 @@ from services.crisis.api import FLAGGING, routes
 from services.crisis.auditor import Auditor
 from services.crisis.callbacks_api import callback_routes
 from services.crisis.chains import Chains
+from services.crisis.console_api import console_routes, root_of
 from services.crisis.dispatch import Dispatcher
 from services.crisis.erasures import Erasures
 from services.crisis.flags import FlagReader
 from services.crisis.keeper import SERVICE, Keeper
 from services.crisis.links import Links, ReceiptLinks
+from services.crisis.live import Live
 from services.crisis.message import Composer
 from services.crisis.notices import Notices
 from services.crisis.oncall.feed import Feed
@@ -24,9 +26,11 @@ from services.crisis.oncall.holders import OnCall
 from services.crisis.oncall.store import OnCallStore
 from services.crisis.oncall_api import on_call_routes
 from services.crisis.pager import Pager
+from services.crisis.pages.console_files import console
 from services.crisis.reactions import TOPICS, CrisisReactions
 from services.crisis.roster import read_roster
 from services.crisis.settings import CrisisSettings
+from services.crisis.signing_in import SignIn
 from services.crisis.steady import SteadyClock
 from services.crisis.store import Store
 from services.crisis.working_hours import WorkingHours
@@ -34,6 +38,7 @@ from shared.clock import Clock, SystemClock
 from shared.messaging.progress import Progress
 from shared.mongo.encryption import master_key
 from shared.policy.versions import load_versions
+from shared.web import help_lines
 from shared.web.service import Runtime, create_app
 
 log = structlog.get_logger(__name__)
@@ -79,6 +84,7 @@ def build(
     flags = FlagReader(settings, pager, clock, progress)
     notices = Notices(store, dispatcher, WorkingHours(policies), clock, progress)
     heartbeat = settings.heartbeat_url.get_secret_value() if settings.heartbeat_url else None
+    live = Live(pager, keeper, composer, clock, runtime.draining)
     auditor = Auditor(pager, keeper, flags, clock, heartbeat, http)
 
     async def after_batch() -> None:
@@ -107,6 +113,8 @@ def build(
     runtime.run("notices", notices.run)
     runtime.run("erasures", erasures.run)
     runtime.run("sync", pager.sync_for_ever)
+    runtime.run("console", live.follow, at_once=True)
+    runtime.run("console of other replicas", live.look_at_others)
 
     async def required(_: Runtime) -> dict[str, bool]:
         return {"pager": pager.running}
@@ -114,9 +122,25 @@ def build(
     app = create_app(runtime, "Aftercare crisis", required=required, large_bodies=frozenset({FLAGGING}))
     app.state.pager = pager
     app.state.auditor = auditor
+    sign_in = _sign_in(settings, base, http)
+    page = console(root_of(base), help_lines.load(settings.help_file), _way_in(settings, sign_in))
+    app.include_router(console_routes(page, live, pager, store, sign_in))
     app.include_router(routes(pager, store, links, composer, clock))
     app.include_router(callback_routes(pager, dispatcher, ReceiptLinks(master_key(key), base), clock))
     hand_overs = HandOvers(on_call, on_call_store, runtime.vault, runtime.access_log, clock)
     feed = Feed(master_key(key), base, settings.calendar_edition)
     app.include_router(on_call_routes(on_call, on_call_store, hand_overs, feed, clock))
     return app
+
+
+def _sign_in(settings: CrisisSettings, base: str, http: httpx.AsyncClient) -> SignIn | None:
+    if not (settings.oidc_issuer and settings.console_client_id):
+        return None
+    back = f"{base.rstrip('/')}/console"
+    return SignIn(settings, settings.console_client_id, settings.console_scope, back, http)
+
+
+def _way_in(settings: CrisisSettings, sign_in: SignIn | None) -> str:
+    if settings.token_secret:
+        return "token"
+    return "issuer" if sign_in else "paste"

@@ -29,7 +29,7 @@ class Composer:
         link = self._links.make(
             incident.id, recipient.id, now, at_least=self._until_next_round(incident, now)
         )
-        record = self._record(incident)
+        record = self.record(incident)
         lines = [self._line(incident, page, "zh"), text("crisis.page.acknowledge", "zh", link=link)]
         if record:
             lines.append(text("crisis.page.record", "zh", link=record))
@@ -93,7 +93,8 @@ class Composer:
         page = Page("", (), "")
         return {"zh": self._line(incident, page, "zh"), "en": self._line(incident, page, "en")}
 
-    def _record(self, incident: Incident) -> str:
+    def record(self, incident: Incident) -> str:
+        """The address of the company's own record of the client; empty where there is none."""
         if not self._client_url or incident.deadline or incident.level == "unknown":
             return ""
         return self._client_url.replace("{client_id}", incident.client_id)

@@ -96,6 +96,8 @@ class Pager:
         self._erased = erased
         self.board: dict[str, Watch] = {}
         self.wake = asyncio.Event()
+        self.stirred = asyncio.Event()
+        """Set whenever an incident may have changed, for whoever shows them."""
         self.ticks = 0
         self.running = False
         self._store = store
@@ -191,6 +193,11 @@ class Pager:
         """An incident in memory."""
         return self.board.get(self._aliases.get(incident_id, incident_id))
 
+    def latest(self, incident_id: str) -> Incident | None:
+        """An incident by its own id as it stands in memory, open or lately ended."""
+        watch = self.board.get(incident_id)
+        return watch.incident if watch else self._ended.get(incident_id)
+
     async def _from_store(self, incident_id: str) -> Watch | None:
         try:
             async with asyncio.timeout(3):
@@ -232,6 +239,7 @@ class Pager:
         try:
             while True:
                 self.wake.clear()
+                self.stirred.set()
                 self.ticks += 1
                 await self._clock.wait_until(self._start_due(), self.wake)
         finally:

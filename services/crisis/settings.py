@@ -38,6 +38,13 @@ class CrisisSettings(Settings):
     """Requested every 20 seconds while all is well, so that somebody outside notices when it is not."""
     page_link_valid: timedelta = timedelta(hours=24)
     """How long the link to acknowledge in a message can be used; at least until the next page brings a newer one."""
+    console_client_id: str = ""
+    """The client, public and with PKCE, as which the console signs supervisors in at `AFTERCARE_OIDC_ISSUER`. Its
+    redirect address is `<AFTERCARE_PUBLIC_URL>/console`. Unset: a token has to be pasted."""
+    console_scope: str = "openid"
+    """The scopes that the console asks for, separated by spaces."""
+    help_file: Path | None = None
+    """The telephone numbers that the console shows (YAML), instead of those that come with the release."""
     page_timeout: float = 5.0
     """Seconds that a provider has for its answer."""
     page_budgets: bool = True

@@ -160,6 +160,11 @@ class Store:
         found = self._incidents.find(wanted).sort([("opened_at", -1), ("_id", -1)]).limit(limit)
         return [Incident.model_validate(document) async for document in found]
 
+    async def drills(self, limit: int) -> list[Incident]:
+        """The latest drills, newest first."""
+        found = self._incidents.find({"drill": True}).sort([("opened_at", -1), ("_id", -1)]).limit(limit)
+        return [Incident.model_validate(document) async for document in found]
+
     async def timeline(self, incident_id: str) -> list[Moment]:
         """Every line of an incident's timeline, oldest first."""
         found = self._timeline.find({"incident_id": incident_id}).sort([("moment.at", 1), ("moment.seq", 1)])

@@ -68,6 +68,8 @@ class Runtime:
         self.loop: ReactionLoop | None = None
         self.connected = asyncio.Event()
         """Set once database and bus have been reached and events are read."""
+        self.draining = asyncio.Event()
+        """Set once the service is told to stop: answers that would go on for ever end."""
         self.preparations: list[Callable[[], Awaitable[None]]] = [
             self.journal.ensure_indexes,
             self.vault.ensure_indexes,
@@ -286,7 +288,7 @@ def create_app(
     app.add_middleware(problems.BodyLimit, aside=large_bodies)
     problems.install(app)
     app.include_router(access_log.routes(runtime.access_log))
-    FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz,metrics")
+    FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz,metrics,/stream$")
 
     @app.get("/healthz", tags=["operation"], summary="Alive: the loops move")
     async def healthz() -> Response:

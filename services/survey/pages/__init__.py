@@ -20,11 +20,12 @@ from fastapi.routing import APIRoute
 from pymongo.errors import PyMongoError
 
 from services.survey.answering import Answering, Visit
-from services.survey.domain import help_lines, questionnaire
+from services.survey.domain import questionnaire
 from services.survey.domain.links import Links, Opening
 from services.survey.domain.questionnaire import InvalidAnswer, Question
 from services.survey.ending import Unavailable
 from shared.mongo.encryption import Sealed
+from shared.web import help_lines
 from shared.web.problems import Problem
 from shared.web.texts import LANGUAGES, Language, choose, text
 

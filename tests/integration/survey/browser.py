@@ -61,6 +61,22 @@ class Browser:
         [element, *_] = await self.find(css)
         return str(await self._call("GET", f"/element/{element}/text"))
 
+    async def keys(self, *pressed: str) -> None:
+        """Press keys one after the other, on whatever has the focus."""
+        strokes = [{"type": kind, "value": key} for key in pressed for kind in ("keyDown", "keyUp")]
+        await self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": strokes}]})
+
+    async def logged(self, kind: str) -> list[str]:
+        """What was logged since the last time: `browser` (errors and warnings) or `performance` (every request)."""
+        return [str(entry["message"]) for entry in await self._call("POST", "/se/log", {"type": kind})]
+
+    async def until(self, condition: str, seconds: float = 20) -> Any:
+        """Wait until a JavaScript expression is true, and give its value. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while not (value := await self.script(f"return {condition}")):  # noqa: ASYNC110 - a browser offers no event
+                await asyncio.sleep(0.02)
+        return value
+
     async def script(self, code: str) -> Any:
         return await self._call("POST", "/execute/sync", {"script": code, "args": []})
 
@@ -69,8 +85,9 @@ class Browser:
 
 
 @asynccontextmanager
-async def phone_browser(*, dark: bool = False) -> AsyncIterator[Browser]:
-    """A phone's window of 390 by 844 points. Skips the test, with the reason, where no Chromium is installed."""
+async def phone_browser(*, dark: bool = False, desktop: bool = False) -> AsyncIterator[Browser]:
+    """A phone's window of 390 by 844 points, or a desktop's of 1280 by 800. Skips the test, with the reason,
+    where no Chromium is installed."""
     chromium = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
     if not (chromium and driver):
@@ -81,10 +98,12 @@ async def phone_browser(*, dark: bool = False) -> AsyncIterator[Browser]:
     )
     arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     arguments += ["--force-dark-mode"] if dark else []
+    arguments += ["--window-size=1280,800"] if desktop else []
+    phone = {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2.0, "touch": True}}
     options = {
         "binary": chromium,
         "args": arguments,
-        "mobileEmulation": {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2.0, "touch": True}},
+        **({} if desktop else {"mobileEmulation": phone}),
     }
     try:
         async with httpx.AsyncClient(
@@ -92,7 +111,13 @@ async def phone_browser(*, dark: bool = False) -> AsyncIterator[Browser]:
         ) as http:
             await _ready(http)
             wanted = {
-                "capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}
+                "capabilities": {
+                    "alwaysMatch": {
+                        "browserName": "chrome",
+                        "goog:chromeOptions": options,
+                        "goog:loggingPrefs": {"browser": "WARNING", "performance": "ALL"},
+                    }
+                }
             }
             started = (await http.post("/session", json=wanted)).json()["value"]
             assert "sessionId" in started, started.get("message")

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.survey.domain import help_lines, staff
+from services.survey.domain import staff
 from services.survey.domain.follow_ups import MOST_ATTEMPTS, attempt
 from services.survey.domain.links import Links, opening
 from services.survey.domain.records import RecordSheet
 from shared.policy.model import load
+from shared.web import help_lines
 from tests.builders import at, staff_updated
 from tests.integration.survey.events import due
 from tests.unit.survey.test_facts_in_any_order import followed

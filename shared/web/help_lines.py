@@ -1,4 +1,5 @@
-"""Whom a client can call (F58): numbers are data, each with its source and the date on which it was checked."""
+"""Whom one can call when somebody is in danger (F58): numbers are data, each with its source and the day on
+which it was checked."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pydantic import Field
 from shared.contracts.types import Code, Strict
 from shared.policy.reading import read
 
-FILE = Path(__file__).parents[1] / "help.yaml"
+FILE = Path(__file__).with_name("help.yaml")
 
 
 class HelpLine(Strict):
