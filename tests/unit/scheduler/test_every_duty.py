@@ -152,7 +152,7 @@ def test_each_duty_of_the_regime_is_among_them() -> None:
     of_a_date = {
         rule.name
         for rule in REGIME.policy.duties
-        if rule.opened_by.event == "calendar-due" and rule.limit.days == 0
+        if rule.opened_by.event == "calendar-due"
     }  # each by its own date, in test_dates
     assert {rule.name for rule in REGIME.policy.duties} == {case[0] for case in cases} | of_a_date | set(
         ELSEWHERE

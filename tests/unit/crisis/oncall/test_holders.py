@@ -11,9 +11,10 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from services.crisis.addresses import WeComAddress
 from services.crisis.oncall import holders
 from services.crisis.oncall.holders import OnCall
-from services.crisis.roster import Person, Roster, WeComAddress, recipients
+from services.crisis.roster import Person, Roster, recipients
 from shared.clock import VirtualClock
 from tests.builders import at
 from tests.unit.crisis.oncall.rotas import ROLE, override, written
