@@ -751,7 +751,8 @@ def _next_round_at(
     last = max(moment.at for moment in done)
     assert incident.since is not None
     widening = chain.repetition(max(last - incident.since, timedelta(0))).every
-    if any(moment.kind == "paged" for moment in done) or all(m.channel == "no-channel" for m in done):
+    ended_well = max(done, key=lambda moment: moment.index).kind == "paged"
+    if ended_well or all(moment.channel == "no-channel" for moment in done):
         return last + widening
     return last + min(_retry_after(number), widening)
 

@@ -321,7 +321,14 @@ class Pager:
         if claim is None or await self._is_still_ours(watch, page, claim):
             began = self._clock.now()
             reach = await self._send(watch, page, began)
-            self._note(watch, page, reach, began, _doubt(claim, reach))
+            doubt = _doubt(claim, reach) or ("sent-before" if self._is_taken_over(watch) else None)
+            self._note(watch, page, reach, began, doubt)
+
+    @staticmethod
+    def _is_taken_over(watch: Watch) -> bool:
+        """Whether another process opened the incident, and ended before it said what became of its first page."""
+        lines = watch.incident.timeline
+        return watch.incident.deadline is None and not any(line.kind.startswith("page") for line in lines)
 
     async def _page_at_once(self, watch: Watch, page: Page) -> None:
         """The first page waits for no claim: it is put down beside it, for whoever comes after us."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -39,3 +40,8 @@ class SteadyClock(SystemClock):
             told -= back
         self._last, self._at = told, at
         return to_millisecond(told)
+
+    async def wait_until(self, instant: datetime | None, wake: asyncio.Event) -> None:
+        # What is left by this clock passes at the pace of the other one.
+        told = None if instant is None else self._clock.now() + (instant - self.now())
+        await self._clock.wait_until(told, wake)

@@ -95,6 +95,12 @@ def test_a_step_that_reaches_nobody_is_not_waited_for() -> None:
     assert story.pages == [(0, "on-call"), (0, "second"), (0, "head"), (6, "everyone")]
 
 
+def test_a_last_step_that_reaches_nobody_is_not_waited_for_either() -> None:
+    """The chain starts again soon: else those before it would have a quarter of an hour more of silence."""
+    story = Story.of(reaches=lambda step: step != "everyone").after(16)
+    assert story.pages[3:] == [(15, "everyone"), (15.5, "on-call")]
+
+
 def test_with_every_provider_down_it_tries_soon_again_and_then_less_often() -> None:
     story = Story.of(reaches=lambda _: False).after(60)
     rounds = [at for at, step in story.pages if step == "on-call"]

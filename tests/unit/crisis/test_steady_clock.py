@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 from services.crisis.steady import SteadyClock
@@ -17,9 +18,14 @@ class Jumping(SystemClock):
     def __init__(self) -> None:
         self.wrong = timedelta()
         self.passed = 0.0
+        self.waits = timedelta()
 
     def now(self) -> datetime:
         return at("2026-04-01 10:00") + timedelta(seconds=self.passed) + self.wrong
+
+    async def wait_until(self, instant: datetime | None, wake: asyncio.Event) -> None:
+        assert instant is not None
+        self.waits = instant - self.now()
 
     def monotonic(self) -> float:
         return self.passed
@@ -61,3 +67,10 @@ def test_a_correction_is_followed() -> None:
     machine, clock = steady()
     machine.wrong = -timedelta(seconds=2)
     assert clock.now() == at("2026-04-01 10:00") - timedelta(seconds=2)
+
+
+async def test_it_waits_as_long_as_is_left_by_its_own_time() -> None:
+    machine, clock = steady()
+    machine.wrong = -HOUR
+    await clock.wait_until(at("2026-04-01 10:05"), asyncio.Event())
+    assert machine.waits == timedelta(minutes=5)
