@@ -369,6 +369,7 @@ async def _welcome(settings: Settings, ports: Mapping[str, int], data: Path, beg
     _say("\nTry it (a token with all roles, valid for a day; `aftercare token` prints others):\n")
     for line in _first_steps(token, ports, datetime.now(UTC)):
         _say(f"  {line}\n")
+    _say(f"The supervisors' console: http://127.0.0.1:{ports['crisis']}/console#token={token}\n")
     out.print("Watch the bus with `aftercare tail`. Ctrl-C drains and ends everything.")
 
 

@@ -36,7 +36,8 @@ LOOK_SECONDS = 2.0
 """How often what other replicas wrote is read while anybody watches; else `pager.SYNC_SECONDS` is enough."""
 LINES = 60
 """The newest lines of a timeline that are sent along; the whole is at `/v1/incidents/{incident_id}`."""
-KEEP_ENDED = 200
+KEEP_ENDED = 20
+"""Incidents that have ended and are still in the stream, so that who was away hears that they ended."""
 
 
 class Due(BaseModel):
@@ -205,7 +206,7 @@ class Live:
     def _seen(self, last_seen: str | None) -> int | None:
         """The number up to which a reader has seen everything; None if it must start afresh."""
         name, _, number = (last_seen or "").partition("-")
-        if name != self._name or not number.isdigit():
+        if name != self._name or not number.isdecimal():
             return None
         return int(number) if self._floor <= int(number) <= self._number else None
 

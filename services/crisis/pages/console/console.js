@@ -100,13 +100,16 @@ async function listen() {
   render();
   for (;;) {
     const status = await stream.follow(heard);
+    if (status === null) return;
     if (status === 401 && (await session.renew())) continue;
     return leave(status === 401 ? "sign-in.expired" : "error.403");
   }
 }
 
 function leave(problem) {
+  stream.stop();
   clearTimeout(offline);
+  offline = null;
   session.keep(null);
   Object.assign(state, { signedIn: false, problem, incidents: new Map(), link: "connecting", lists: {}, fetched: null });
   dialog.close();
@@ -175,7 +178,7 @@ const taps = {
   language: () => words.choose(words.otherLanguage()).then(render),
   skip: () => focusOn("#list-heading, #detail-heading, h2"),
   "sign-in": () => session.begin().catch(() => ((state.problem = "sign-in.failed"), render())),
-  "sign-out": () => (leave(null), stream.restart()),
+  "sign-out": () => leave(null),
 };
 
 const forms = {

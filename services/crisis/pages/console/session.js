@@ -8,6 +8,7 @@ const WAY = "aftercare.signing-in";
 
 let session = read(NAME);
 let renewal;
+let renewing = null; // one at a time: a refresh token works once
 
 function read(name) {
   try {
@@ -72,7 +73,9 @@ async function exchange(body) {
 
 /** A new token for the old one, before it expires or once it was refused. False: sign in again. */
 export async function renew() {
-  return session?.refresh ? exchange({ refresh_token: session.refresh }) : false;
+  if (!session?.refresh) return false;
+  renewing ??= exchange({ refresh_token: session.refresh }).finally(() => (renewing = null));
+  return renewing;
 }
 
 function plan() {

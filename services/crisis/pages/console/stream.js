@@ -9,16 +9,20 @@ let controller = new AbortController();
 let lastId = "";
 let lastByte = 0;
 let wake = () => {};
+let stopped = false;
 
-/** Read until the token is refused; resolves to the status. `on` has event(name, data), up() and away(). */
+// `on` has event(name, data), up() and away().
+/** Read until the token is refused, or until `stop`. Resolves to the status, or to null. */
 export async function follow(on) {
-  for (let failures = 0; ; failures += 1) {
+  stopped = false;
+  for (let failures = 0; !stopped; failures += 1) {
     try {
       const status = await once(on, () => (failures = 0));
       if (status === 401 || status === 403) return status;
     } catch {
       // cut off, silent or refused by a proxy: all the same
     }
+    if (stopped) break;
     on.away();
     const pause = Math.min(10_000, 500 * 2 ** failures) * (0.75 + Math.random() / 2);
     await new Promise((resolve) => {
@@ -26,6 +30,7 @@ export async function follow(on) {
       setTimeout(resolve, pause);
     });
   }
+  return null;
 }
 
 async function once(on, heard) {
@@ -67,8 +72,10 @@ export function nudge() {
   wake();
 }
 
-/** Forget where it broke off: the next line begins with everything. */
-export function restart() {
+/** Read no more. The next line begins with everything. */
+export function stop() {
+  stopped = true;
   lastId = "";
   controller.abort();
+  wake();
 }

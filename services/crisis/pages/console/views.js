@@ -13,7 +13,7 @@ export function page(state) {
   if (!state.signedIn) return frame(state, h("main", { id: "main", class: "narrow" }, entry(state)));
   const chosen = state.place.incident ? state.incidents.get(state.place.incident) ?? state.fetched : null;
   const beside = state.wide && state.place.tab === "open" ? chosen ?? sorted(state)[0] : chosen;
-  const list = h("section", { id: "list", class: "list", "aria-labelledby": "list-heading" }, tab(state, beside), below());
+  const list = h("section", { id: "list", class: state.place.tab === "open" ? "list low" : "list", "aria-labelledby": "list-heading" }, tab(state, beside), below());
   const shown = beside ? detail(state, beside) : state.place.incident ? missing(state) : null;
   return frame(
     state,
@@ -39,7 +39,7 @@ function frame(state, main, foot) {
 }
 
 const live = (state) =>
-  h("p", { class: `live ${state.link}` }, h("span", { class: "dot" }), t(state.link === "live" ? "live" : "live.connecting"));
+  h("p", { class: `link ${state.link}` }, h("span", { class: "dot" }), t(state.link === "live" ? "live" : "live.connecting"));
 
 function alarmButton() {
   const on = alarm.allowed();
@@ -196,9 +196,9 @@ const names = (people, state) => (people.length ? listed(people.map((one) => who
 
 function calendar(data, state) {
   if (!data) return h("p", { class: "hint" }, t("calendar.none"));
-  const hours = (one) => `${moment(one.start)} – ${moment(one.end)}`;
+  const hours = (one) => h("span", { class: "hours" }, `${moment(one.start)} – ${moment(one.end)}`);
   return [
-    data.gaps.length > 0 && h("div", { class: "warning" }, h("h3", {}, t("calendar.gaps")), h("ul", {}, data.gaps.map((gap) => h("li", {}, `${t(`role.${gap.role}`)} · ${hours(gap)}`)))),
+    data.gaps.length > 0 && h("div", { class: "warning" }, h("h3", {}, t("calendar.gaps")), h("ul", {}, data.gaps.map((gap) => h("li", {}, t(`role.${gap.role}`), " · ", hours(gap))))),
     h("ul", { class: "cards" }, data.roles.map((one) => h("li", { class: "card" }, h("div", { class: "into" },
       h("span", { class: "hint" }, t(`role.${one.role}`)),
       h("strong", { class: one.now.length ? "" : "problem" }, t("calendar.now", { people: names(one.now, state) })),
@@ -206,7 +206,7 @@ function calendar(data, state) {
     h("h3", {}, t("calendar.shifts")),
     h("ul", { class: "rows" },
       data.shifts.map((shift) => h("li", { class: shift.person === state.me ? "mine" : "" },
-        h("span", {}, hours(shift)), h("span", {}, h("strong", {}, who(shift.person, state.me)), ` · ${t(`role.${shift.role}`)}`, shift.source === "override" && ` · ${t("calendar.override")}`))),
+        hours(shift), h("span", {}, h("strong", {}, who(shift.person, state.me)), ` · ${t(`role.${shift.role}`)}`, shift.source === "override" && ` · ${t("calendar.override")}`))),
       data.hand_overs.filter((one) => one.note).map((one) => h("li", {}, h("span", {}, t("calendar.hand-over", { at: moment(one.at), from: who(one.from, state.me), to: who(one.to, state.me) })), h("span", {}, one.note)))),
   ];
 }
