@@ -258,7 +258,7 @@ async def test_without_kafka_a_flag_at_intake_pages_within_seconds(
     async with AsyncExitStack() as exits:
         hole = await exits.enter_async_context(a_hole())
         away = f"127.0.0.1:{free_port()}" if bus == "refuses" else hole
-        system = await exits.enter_async_context(stack("crisis", crisis=paging))
+        system = await exits.enter_async_context(stack("crisis", start="2026-04-01 10:00", crisis=paging))
         url = await exits.enter_async_context(loopback.serve(system.app("crisis")))
         own = IntakeSettings(**{**settings, "kafka_bootstrap_servers": away, "crisis_url": url})
         intake = build(own, system.clock, system.progress)

@@ -154,9 +154,7 @@ def test_each_duty_of_the_regime_is_among_them() -> None:
         if mark.name == "parametrize"
     ]
     of_a_date = {
-        rule.name
-        for rule in REGIME.policy.duties
-        if rule.opened_by.event == "calendar-due"
+        rule.name for rule in REGIME.policy.duties if rule.opened_by.event == "calendar-due"
     }  # each by its own date, in test_dates
     assert {rule.name for rule in REGIME.policy.duties} == {case[0] for case in cases} | of_a_date | set(
         ELSEWHERE
