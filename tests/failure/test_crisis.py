@@ -237,7 +237,7 @@ def _is_for(line: Moment, recipient: str) -> bool:
 def _untold(ended: Ended) -> list[tuple[str, str, str | None]]:
     untold = []
     for incident in ended.incidents:
-        whole = domain.extend(domain._blank(incident), ended.lines[incident.id])
+        whole = domain.retold(incident, ended.lines[incident.id])
         changes = [(incident.id, change.change, change.step) for change in domain.announced(whole).values()]
         untold += [change for change in changes if not ended.told[change]]
     return untold

@@ -272,7 +272,7 @@ def test_never_silent(
         if story.incident.awaiting or story.incident.state in ("opened", "acknowledged"):
             assert step is not None
             assert story.now < step <= story.now + timedelta(hours=24)
-        rebuilt = domain.extend(domain._blank(story.incident), reversed(story.incident.timeline))
+        rebuilt = domain.retold(story.incident, reversed(story.incident.timeline))
         assert rebuilt == story.incident, (
             "an incident is the fold of its timeline, in whatever order it comes"
         )
