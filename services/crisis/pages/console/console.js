@@ -11,9 +11,9 @@ import { t } from "./words.js";
 
 const OFFLINE_AFTER = 3_000;
 const LISTS = {
-  calendar: ["/v1/on-call?days=14", 404],
-  drills: ["/v1/drills", null],
-  past: ["/v1/incidents?state=resolved&limit=30", null],
+  calendar: "/v1/on-call?days=14",
+  drills: "/v1/drills",
+  past: "/v1/incidents?state=resolved&limit=30",
 };
 
 const [root, dialog, urgent, notice] = ["page", "sheet", "urgent", "notice"].map((id) => document.getElementById(id));
@@ -124,10 +124,9 @@ async function read(path) {
 }
 
 async function fetchList(tab) {
-  const [path, absent] = LISTS[tab];
   state.lists[tab] ??= { status: "loading" };
-  const { ok, status, data } = await read(path);
-  if (ok || status === absent) state.lists[tab] = { status: "ready", data };
+  const { ok, data } = await read(LISTS[tab]);
+  if (ok) state.lists[tab] = { status: "ready", data };
   else if (state.lists[tab].status !== "ready") state.lists[tab] = { status: "failed" };
   render();
 }
