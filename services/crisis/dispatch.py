@@ -125,7 +125,11 @@ class Dispatcher:
 
     async def _end(self, channel: Following, topic: str, how: Ending, at: datetime) -> None:
         for attempt in (1, 2):
-            result = await channel.end(topic, how, at)
+            try:
+                async with asyncio.timeout(ATTEMPT_SECONDS):
+                    result = await channel.end(topic, how, at)
+            except Exception as error:  # the others must be told all the same
+                result = Rejected("timeout" if isinstance(error, TimeoutError) else "defect")
             if isinstance(result, Accepted):
                 return
             # Where both fail it goes on paging people about what was taken up: bad, but not silent.

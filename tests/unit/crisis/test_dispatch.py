@@ -14,6 +14,7 @@ from services.crisis import dispatch
 from services.crisis.addresses import (
     AliyunAccount,
     DingTalkAddress,
+    PagerDutyAddress,
     SmsAddress,
     Template,
     TencentAccount,
@@ -21,8 +22,10 @@ from services.crisis.addresses import (
     WebhookAddress,
     WeComAddress,
 )
-from services.crisis.channels import Message
+from services.crisis.channels import Accepted, Message
+from services.crisis.channels.pagerduty import PagerDuty
 from services.crisis.dispatch import Dispatcher
+from services.crisis.domain import Contact
 from services.crisis.roster import Person, Recipient, Roster
 from shared.clock import VirtualClock
 from tests.fakes.bots import FakeDingTalk
@@ -96,6 +99,28 @@ def message(who: Recipient, *, urgent: bool = True, words: bool = True) -> Messa
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "AGAIN_AFTER_SECONDS", 0)
     monkeypatch.setattr(dispatch, "PHONE_AGAIN_AFTER_SECONDS", 0)
+
+
+async def test_a_system_that_hangs_or_fails_does_not_keep_the_others_from_being_told_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch, "ATTEMPT_SECONDS", 0.01)
+    told: list[str] = []
+
+    async def end(self: PagerDuty, topic: str, how: str, at: object) -> Accepted:
+        told.append(self.key)
+        if self.key == "hangs":
+            await asyncio.Event().wait()
+        if self.key == "fails":
+            raise RuntimeError("a defect")
+        return Accepted()
+
+    monkeypatch.setattr(PagerDuty, "end", end)
+    world = World(*(PagerDutyAddress(routing_key=key) for key in ("hangs", "fails", "well")))
+    await world.dispatcher.end(
+        [Contact(person="staff-1", channel="pagerduty")], "incident", "resolved", FLAGGED
+    )
+    assert told == ["hangs", "hangs", "fails", "fails", "well"]
 
 
 async def test_the_first_stage_alone_goes_out_at_once() -> None:
