@@ -392,8 +392,11 @@ class Pager:
             after = domain.sent(after, page, now, reach.channel, reach.reached, reach.contacts)
         else:
             after = domain.failed(after, page, now, reach.channel)
-            metrics.PAGES_TO_NOBODY.inc()
-            log.error("a page reached nobody", incident=before.id, step=page.step, reason=reach.channel)
+            if page.stage:  # they have the page by their first channel
+                log.warning("a later stage reached nobody", incident=before.id, reason=reach.channel)
+            else:
+                metrics.PAGES_TO_NOBODY.inc()
+                log.error("a page reached nobody", incident=before.id, step=page.step, reason=reach.channel)
         if reach.reached and (doubt or after is before):  # the latter: another replica sent it meanwhile
             doubt = doubt or "sent-before"
             after = domain.repeated(after, page, now, self._name, doubt)
@@ -434,7 +437,8 @@ class Pager:
                 return await self._store.claim(
                     f"{watch.incident.id} {page.key}", self._name, now, now + CLAIM
                 )
-        except (PyMongoError, TimeoutError):
+        except Exception as error:  # whatever the database says or is: page first
+            _note_defect(watch, error)
             return None
 
     async def _is_still_ours(self, watch: Watch, page: Page, claim: Claim) -> bool:
@@ -446,7 +450,10 @@ class Pager:
         try:
             async with asyncio.timeout(CLAIM_SECONDS):
                 stored = await self._store.get(watch.incident.id)
-        except (PyMongoError, TimeoutError):
+        except (
+            Exception
+        ) as error:  # what cannot be read, another release may have written: our claim keeps all others off
+            _note_defect(watch, error)
             return True
         if stored is not None:
             self._replace(watch, domain.extend(watch.incident, stored.timeline))
@@ -571,6 +578,12 @@ class Pager:
             if len(self._ended) > KEEP_ENDED:
                 del self._ended[next(iter(self._ended))]
         self._count()
+
+
+def _note_defect(watch: Watch, error: Exception) -> None:
+    if not isinstance(error, PyMongoError | TimeoutError):
+        name = type(error).__name__
+        log.error("the database could not be asked about a page", incident=watch.incident.id, error=name)
 
 
 def _doubt(claim: Claim | None, reach: Reach) -> Doubt | None:

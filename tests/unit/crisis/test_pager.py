@@ -18,6 +18,7 @@ from services.crisis.pager import Pager
 from services.crisis.store import Claim, Store
 from shared.clock import VirtualClock
 from shared.messaging.progress import Progress
+from shared.observability import metrics
 from shared.policy.versions import load_versions
 from tests.unit.crisis.stories import CHAIN, FLAGGED, flag, minutes
 
@@ -63,6 +64,9 @@ class Sender:
         await self.answers.wait()
         return Reach(1, self.contact.channel, contacts=(self.contact,))
 
+    async def send_later(self, people: Any, stage: float, compose: Any, seconds: float) -> Reach:
+        return Reach(0, "over-budget")
+
     async def end(self, contacts: Any, topic: str, how: str, at: datetime) -> None:
         self.ended.append(([contact.person for contact in contacts], f"{how} {topic}"))
 
@@ -78,15 +82,16 @@ def pager_of(shelf: Shelf, clock: VirtualClock, *, answers: bool = True) -> tupl
     )
     anything: Any = shelf
     telling: Any = sender
+    composer: Any = None
     pager = Pager(
         anything,
         keeper,
         telling,
-        SimpleNamespace(),
+        composer,
         CHAINS,
         clock,
         Progress(),
-        asyncio.Event(),  # type: ignore[arg-type]
+        asyncio.Event(),
     )
     return pager, sender
 
@@ -203,5 +208,41 @@ async def test_an_erased_client_is_not_kept_among_what_has_ended() -> None:
 
 
 def shelf_of(pager: Pager) -> Shelf:
-    shelf: Any = pager._store
-    return shelf
+    assert isinstance(pager._store, Shelf)
+    return pager._store
+
+
+@pytest.mark.parametrize("asked", ["claim", "get"])
+async def test_a_database_whose_answer_cannot_be_read_keeps_no_page_back(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(*_: Any) -> None:
+        raise ValueError("written by another release")
+
+    clock = VirtualClock(FLAGGED)
+    shelf = Shelf()
+    pager, sender = pager_of(shelf, clock)
+    raised = pager.raise_flag(flag())
+    await settled(pager)
+    monkeypatch.setattr(shelf, asked, unreadable)
+    clock.advance(FLAGGED + minutes(6))
+    assert raised.watch is not None
+    pager._work_on(raised.watch)
+    await settled(pager)
+    assert sender.pages == [("on-call",), ("on-call-second",)]
+    assert raised.watch.held_until is None
+
+
+async def test_a_later_stage_that_reaches_nobody_is_no_page_to_nobody() -> None:
+    clock = VirtualClock(FLAGGED)
+    pager, sender = pager_of(Shelf(), clock)
+    sender.contact = AT_ONCE.model_copy(update={"later": (60.0,)})
+    raised = pager.raise_flag(flag())
+    await settled(pager)
+    before = metrics.PAGES_TO_NOBODY._value.get()
+    clock.advance(FLAGGED + minutes(1.1))
+    assert raised.watch is not None
+    pager._work_on(raised.watch)
+    await settled(pager)
+    assert [line.kind for line in raised.watch.incident.timeline] == ["flagged", "paged", "page-failed"]
+    assert metrics.PAGES_TO_NOBODY._value.get() == before
