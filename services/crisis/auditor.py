@@ -34,6 +34,7 @@ PROBLEMS = (
     "overdue",
     "reaches-nobody",
     "no-next-step",
+    "unreadable",  # it lies in the database, and nobody is paged about it
     "ahead-of-time",  # written by a clock that was wrong: its next step is too late by as much
 )
 PATIENCE_SECONDS = 120.0
@@ -75,7 +76,10 @@ class Auditor:
 
     def look(self) -> list[str]:
         """What is wrong, as codes; mends what it can."""
-        problems = [problem for watch in list(self._pager.board.values()) if (problem := self._check(watch))]
+        problems = [
+            problem for watch in list(self._pager.board.values()) if (problem := self._checked(watch))
+        ]
+        problems += [f"unreadable {key}" for key in self._pager.unreadable]
         if not self._pager.running or self._pager.ticks == self._ticks:
             problems.append("pager-stands-still")
         self._ticks = self._pager.ticks
@@ -85,6 +89,13 @@ class Auditor:
         if self._away("database", not (self._keeper.failing and self._keeper.backlog)):
             problems.append("incidents-not-written-down")
         return problems
+
+    def _checked(self, watch: Watch) -> str | None:
+        try:
+            return self._check(watch)
+        except Exception as error:  # the others are looked at all the same
+            log.error("an incident cannot be checked", incident=watch.incident.id, error=type(error).__name__)
+            return f"no-next-step {watch.incident.id}"
 
     def _check(self, watch: Watch) -> str | None:
         incident = watch.incident

@@ -88,12 +88,12 @@ class Dispatcher:
                 for result in ("accepted", "rejected"):  # from 0 on, or the first increase is not seen
                     metrics.PAGES.labels(channel.kind, result)
 
-    async def send(self, roles: Sequence[str], compose: Compose) -> Reach:
-        """Page everyone who has one of the roles at this time, each once."""
+    async def send(self, roles: Sequence[str], compose: Compose, *, pages: bool = True) -> Reach:
+        """Page everyone who has one of the roles at this time, each once. `pages`: false for what only tells."""
         found: dict[str, Recipient] = {}
         for role in roles:
             having = recipients(self._roster, role, self._fallback, self._holders(role))
-            if all(recipient.id == DEFAULT for recipient in having):
+            if pages and all(recipient.id == DEFAULT for recipient in having):
                 metrics.PAGES_INTO_A_GAP.inc()
             found |= {recipient.id: recipient for recipient in having}
         return await self._send_all(list(found.values()), compose, 0.0, PAGE_SECONDS)
@@ -125,7 +125,11 @@ class Dispatcher:
 
     async def _end(self, channel: Following, topic: str, how: Ending, at: datetime) -> None:
         for attempt in (1, 2):
-            result = await channel.end(topic, how, at)
+            try:
+                async with asyncio.timeout(ATTEMPT_SECONDS):
+                    result = await channel.end(topic, how, at)
+            except Exception as error:  # the others must be told all the same
+                result = Rejected("timeout" if isinstance(error, TimeoutError) else "defect")
             if isinstance(result, Accepted):
                 return
             # Where both fail it goes on paging people about what was taken up: bad, but not silent.
@@ -139,7 +143,7 @@ class Dispatcher:
         if not found:
             return Reach(0, "no-channel")
         results = await asyncio.gather(
-            *(self._reach(recipient, compose(recipient), stage, seconds) for recipient in found)
+            *(self._reach(recipient, compose, stage, seconds) for recipient in found)
         )
         contacts = tuple(result.contact for result in results if result.contact)
         doubtful = any(result.doubtful for result in results)
@@ -147,12 +151,15 @@ class Dispatcher:
             return Reach(len(contacts), contacts[0].channel, doubtful, contacts)
         return Reach(0, results[0].reason, doubtful)
 
-    async def _reach(self, recipient: Recipient, message: Message, stage: float, seconds: float) -> _Outcome:
+    async def _reach(self, recipient: Recipient, compose: Compose, stage: float, seconds: float) -> _Outcome:
         try:
             async with asyncio.timeout(seconds):
-                return await self._over_stages(recipient, message, stage)
+                return await self._over_stages(recipient, compose(recipient), stage)
         except TimeoutError:
             return _Outcome(reason="timeout", doubtful=True)
+        except Exception as error:  # a defect about one person must not keep the page from the others
+            log.error("a person could not be paged", person=recipient.id, error=type(error).__name__)
+            return _Outcome(reason="defect")
 
     async def _over_stages(self, recipient: Recipient, message: Message, stage: float) -> _Outcome:
         """Over this stage, and where it takes nothing over the next ones at once; for the first page over the

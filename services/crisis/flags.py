@@ -73,6 +73,8 @@ class FlagReader:
         self._commits: dict[TopicPartition, tuple[AIOKafkaConsumer, int]] = {}
         """Consumer and offset to be committed next, for each partition."""
         self._to_commit = asyncio.Event()
+        self._reader: AIOKafkaConsumer | None = None
+        """The consumer that reads now: one before it may have been stopped, and would try for ever to commit."""
         progress.reads(self.group, [settings.topic(TOPIC)])
 
     async def run(self, loaded: Callable[[], Awaitable[object]]) -> None:
@@ -82,7 +84,9 @@ class FlagReader:
                 await loaded()
         except TimeoutError:
             log.warning("reading flags without the stored incidents: the database does not answer")
-        consumer = self._consumer()
+        consumer = self._reader = self._consumer()
+        # What another consumer had taken and not committed comes again to this one.
+        self._offsets, self._commits = Offsets(), {}
         try:
             await consumer.start()
             self.reading = True
@@ -161,6 +165,8 @@ class FlagReader:
         offset: int,
         _: asyncio.Future[None] | None = None,
     ) -> None:
+        if consumer is not self._reader:
+            return
         commit = self._offsets.settle(place, offset)
         if commit is not None:
             self._commits[place] = (consumer, commit)

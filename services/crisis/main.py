@@ -81,6 +81,7 @@ def build(
     keeper = Keeper(runtime.journal, store, runtime.dead_letters, chains, clock, progress)
     erasures = Erasures(store, runtime.vault, progress)
     pager = Pager(store, keeper, dispatcher, composer, chains, clock, progress, erasures.wake)
+    erasures.forget = pager.forget
     flags = FlagReader(settings, pager, clock, progress)
     notices = Notices(store, dispatcher, WorkingHours(policies), clock, progress)
     heartbeat = settings.heartbeat_url.get_secret_value() if settings.heartbeat_url else None

@@ -96,7 +96,7 @@ class Notices:
                 urgent=False,
             )
 
-        reach = await self._dispatcher.send([role], compose)
+        reach = await self._dispatcher.send([role], compose, pages=False)
         if not reach.reached:
             log.warning("notices reached nobody", role=role, reason=reach.channel, count=counts.total())
         return bool(reach.reached)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -193,10 +193,23 @@ class Pager:
         """An incident in memory."""
         return self.board.get(self._aliases.get(incident_id, incident_id))
 
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Stored incidents that cannot be read, and hence are in no memory."""
+        return frozenset(self._store.unreadable)
+
     def latest(self, incident_id: str) -> Incident | None:
         """An incident by its own id as it stands in memory, open or lately ended."""
         watch = self.board.get(incident_id)
         return watch.incident if watch else self._ended.get(incident_id)
+
+    def forget(self, client_id: str) -> None:
+        """The client was erased: what has ended is not shown, and not looked up, from memory any more."""
+        over = [key for key, incident in self._ended.items() if incident.client_id == client_id]
+        for key in over:
+            del self._ended[key]
+        if over:
+            self.stirred.set()
 
     async def _from_store(self, incident_id: str) -> Watch | None:
         try:
@@ -222,11 +235,16 @@ class Pager:
             return
         runs = range(1, after.run + 1) if over else (before.run,)
         topics = [topic(after.id, run) for run in runs]
-        calling = asyncio.create_task(self._end(contacts, topics, "resolved" if over else "acknowledged"))
+        self._stop(contacts, topics, "resolved" if over else "acknowledged")
+
+    def _stop(self, contacts: Sequence[Contact], topics: list[str], how: Ending) -> None:
+        if not contacts:
+            return
+        calling = asyncio.create_task(self._end(contacts, topics, how))
         self._calling_off.add(calling)
         calling.add_done_callback(self._calling_off.discard)
 
-    async def _end(self, contacts: list[Contact], topics: list[str], how: Ending) -> None:
+    async def _end(self, contacts: Sequence[Contact], topics: list[str], how: Ending) -> None:
         with self._progress.busy(SERVICE):
             for name in topics:
                 await self._dispatcher.end(contacts, name, how, self._clock.now())
@@ -258,7 +276,7 @@ class Pager:
         now = self._clock.now()
         coming: list[datetime] = []
         for watch in list(self.board.values()):
-            at = None if watch.worker else self.due_at(watch)
+            at = None if watch.worker else self._looked_at(watch, now)
             if at is None:
                 continue
             if at <= now:
@@ -266,6 +284,16 @@ class Pager:
             else:
                 coming.append(at)
         return min(coming, default=None)
+
+    def _looked_at(self, watch: Watch, now: datetime) -> datetime | None:
+        """`due_at`; an incident for which that fails is left for a while, and holds up none of the others."""
+        try:
+            return self.due_at(watch)
+        except Exception:
+            if watch.held_until is None or watch.held_until <= now:
+                log.exception("the next step of an incident cannot be told", incident=watch.incident.id)
+                watch.held_until = now + AFTER_A_DEFECT
+            return watch.held_until
 
     def due_at(self, watch: Watch) -> datetime | None:
         """When this replica does something about the incident next."""
@@ -291,9 +319,9 @@ class Pager:
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("paging failed", incident=watch.incident.id, exc_info=error)
                 watch.held_until = self._clock.now() + AFTER_A_DEFECT
-            self._drop_if_over(watch)
             self.wake.set()
             busy.__exit__(None, None, None)
+            self._drop_if_over(watch)
 
         worker.add_done_callback(done)
         watch.worker = worker
@@ -364,8 +392,11 @@ class Pager:
             after = domain.sent(after, page, now, reach.channel, reach.reached, reach.contacts)
         else:
             after = domain.failed(after, page, now, reach.channel)
-            metrics.PAGES_TO_NOBODY.inc()
-            log.error("a page reached nobody", incident=before.id, step=page.step, reason=reach.channel)
+            if page.stage:  # they have the page by their first channel
+                log.warning("a later stage reached nobody", incident=before.id, reason=reach.channel)
+            else:
+                metrics.PAGES_TO_NOBODY.inc()
+                log.error("a page reached nobody", incident=before.id, step=page.step, reason=reach.channel)
         if reach.reached and (doubt or after is before):  # the latter: another replica sent it meanwhile
             doubt = doubt or "sent-before"
             after = domain.repeated(after, page, now, self._name, doubt)
@@ -373,6 +404,11 @@ class Pager:
         if after is before:  # written down before: never send it in a circle
             raise RuntimeError(f"the page {page.key} of incident {before.id} was sent before")
         self._replace(watch, after)
+        if page.index >= 0 and not (after.awaiting and after.run == page.run):
+            # Taken up while it was being sent: whoever called off the others did not know of it.
+            self._stop(
+                reach.contacts, [topic(after.id, page.run)], "acknowledged" if after.open else "resolved"
+            )
 
     async def _dispatch(self, watch: Watch, page: Page, now: datetime) -> Reach:
         def compose(recipient: Recipient) -> Message:
@@ -401,7 +437,8 @@ class Pager:
                 return await self._store.claim(
                     f"{watch.incident.id} {page.key}", self._name, now, now + CLAIM
                 )
-        except (PyMongoError, TimeoutError):
+        except Exception as error:  # whatever the database says or is: page first
+            _note_defect(watch, error)
             return None
 
     async def _is_still_ours(self, watch: Watch, page: Page, claim: Claim) -> bool:
@@ -413,7 +450,10 @@ class Pager:
         try:
             async with asyncio.timeout(CLAIM_SECONDS):
                 stored = await self._store.get(watch.incident.id)
-        except (PyMongoError, TimeoutError):
+        except (
+            Exception
+        ) as error:  # what cannot be read, another release may have written: our claim keeps all others off
+            _note_defect(watch, error)
             return True
         if stored is not None:
             self._replace(watch, domain.extend(watch.incident, stored.timeline))
@@ -459,10 +499,16 @@ class Pager:
 
     async def _merge_stored(self, first: bool) -> None:
         now = self._clock.now()
-        for stored in await self._store.open_incidents():
+        found = await self._store.open_incidents()
+        known = {stored.id for stored in found}
+        # What another replica ended is open in memory only: a new flag would join it, and A30 would start it again.
+        left = [key for key, watch in self.board.items() if watch.incident.open and key not in known]
+        found += await self._store.incidents(left)
+        for stored in found:
             watch = self.find(stored.id)
             if watch is not None:
                 watch.incident = domain.extend(watch.incident, stored.timeline)
+                self._drop_if_over(watch)
                 continue
             if stored.id in self._ended:  # read before the end of it was written
                 stored = domain.extend(self._ended[stored.id], stored.timeline)
@@ -532,6 +578,12 @@ class Pager:
             if len(self._ended) > KEEP_ENDED:
                 del self._ended[next(iter(self._ended))]
         self._count()
+
+
+def _note_defect(watch: Watch, error: Exception) -> None:
+    if not isinstance(error, PyMongoError | TimeoutError):
+        name = type(error).__name__
+        log.error("the database could not be asked about a page", incident=watch.incident.id, error=name)
 
 
 def _doubt(claim: Claim | None, reach: Reach) -> Doubt | None:

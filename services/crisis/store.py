@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+import structlog
+from pydantic import ValidationError
 from pymongo.errors import DuplicateKeyError
 
 from services.crisis.domain import ERASED, NOBODY, Incident, Moment
 from services.crisis.known_flags import REMEMBERED, Known
 from shared.mongo.client import Database, Session
 from shared.mongo.documents import Document
+
+log = structlog.get_logger(__name__)
 
 KEEP_TOLD_SECONDS = 40 * 86_400
 """How long a notice is kept once it was told."""
@@ -63,6 +67,8 @@ class Store:
         self._claims = db.get_collection("claims")
         self._notices = db.get_collection("notices")
         self._erasures = db.get_collection("erasures")
+        self.unreadable: set[str] = set()
+        """Incidents that are not over and cannot be read: somebody must look at each."""
 
     async def ensure_indexes(self) -> None:
         """Create the indexes; harmless when they exist."""
@@ -135,7 +141,30 @@ class Store:
         """Every incident that is not over, and those resolved so lately that the head may not know yet."""
         lately = datetime.now(UTC) - timedelta(days=2)
         wanted = {"$or": [{"open": True}, {"next_at": {"$ne": None}, "resolved_at": {"$gte": lately}}]}
-        return [Incident.model_validate(found) async for found in self._incidents.find(wanted)]
+        documents = [found async for found in self._incidents.find(wanted)]
+        self.unreadable &= {str(document["_id"]) for document in documents}
+        return self._readable(documents)
+
+    async def incidents(self, ids: Sequence[str]) -> list[Incident]:
+        """These incidents, as far as they are stored."""
+        if not ids:
+            return []
+        return self._readable([found async for found in self._incidents.find({"_id": {"$in": list(ids)}})])
+
+    def _readable(self, documents: Sequence[dict[str, Any]]) -> list[Incident]:
+        """The incidents; one that cannot be read (of another release, damaged) must not keep the others from theirs."""
+        read: list[Incident] = []
+        for document in documents:
+            key = str(document["_id"])
+            try:
+                read.append(Incident.model_validate(document))
+            except ValidationError as error:
+                if key not in self.unreadable:
+                    self.unreadable.add(key)
+                    log.error("a stored incident cannot be read", incident=key, problems=error.error_count())
+            else:
+                self.unreadable.discard(key)
+        return read
 
     async def known_flags(self, now: datetime) -> list[tuple[str, Known]]:
         """The flags that the bus may bring once more, by `source id`, oldest first."""

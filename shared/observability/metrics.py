@@ -85,7 +85,9 @@ PAGES_OVER_FALLBACK = Counter(
     "aftercare_pages_over_fallback_total",
     "Pages that only a channel of nobody in particular took: none of the person's own did.",
 )
-PAGES_INTO_A_GAP = Counter("aftercare_pages_into_a_gap_total", "Pages to a role that nobody had at the time.")
+PAGES_INTO_A_GAP = Counter(
+    "aftercare_pages_into_a_gap_total", "Pages to a role that nobody on the roster has."
+)
 PAGES_TO_NOBODY = Counter("aftercare_pages_to_nobody_total", "Pages that reached nobody over any channel.")
 PAGES_REPEATED = Counter(
     "aftercare_pages_repeated_total",

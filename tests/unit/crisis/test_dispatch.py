@@ -14,6 +14,7 @@ from services.crisis import dispatch
 from services.crisis.addresses import (
     AliyunAccount,
     DingTalkAddress,
+    PagerDutyAddress,
     SmsAddress,
     Template,
     TencentAccount,
@@ -21,10 +22,13 @@ from services.crisis.addresses import (
     WebhookAddress,
     WeComAddress,
 )
-from services.crisis.channels import Message
+from services.crisis.channels import Accepted, Message
+from services.crisis.channels.pagerduty import PagerDuty
 from services.crisis.dispatch import Dispatcher
+from services.crisis.domain import Contact
 from services.crisis.roster import Person, Recipient, Roster
 from shared.clock import VirtualClock
+from shared.observability import metrics
 from tests.fakes.bots import FakeDingTalk
 from tests.fakes.phones import KEY_ID, KEY_SECRET, FakeAliyun, FakeTencent
 from tests.fakes.provider import Provider
@@ -96,6 +100,28 @@ def message(who: Recipient, *, urgent: bool = True, words: bool = True) -> Messa
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "AGAIN_AFTER_SECONDS", 0)
     monkeypatch.setattr(dispatch, "PHONE_AGAIN_AFTER_SECONDS", 0)
+
+
+async def test_a_system_that_hangs_or_fails_does_not_keep_the_others_from_being_told_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch, "ATTEMPT_SECONDS", 0.01)
+    told: list[str] = []
+
+    async def end(self: PagerDuty, topic: str, how: str, at: object) -> Accepted:
+        told.append(self.key)
+        if self.key == "hangs":
+            await asyncio.Event().wait()
+        if self.key == "fails":
+            raise RuntimeError("a defect")
+        return Accepted()
+
+    monkeypatch.setattr(PagerDuty, "end", end)
+    world = World(*(PagerDutyAddress(routing_key=key) for key in ("hangs", "fails", "well")))
+    await world.dispatcher.end(
+        [Contact(person="staff-1", channel="pagerduty")], "incident", "resolved", FLAGGED
+    )
+    assert told == ["hangs", "hangs", "fails", "fails", "well"]
 
 
 async def test_the_first_stage_alone_goes_out_at_once() -> None:
@@ -254,3 +280,26 @@ async def test_no_key_and_no_number_stands_in_a_log() -> None:
 class Dripping(Provider):
     def __init__(self) -> None:
         super().__init__(mood="drips")
+
+
+async def test_a_defect_about_one_person_keeps_the_page_from_nobody_else() -> None:
+    def compose(who: Recipient) -> Message:
+        if who.id == "staff-1":
+            raise KeyError("a text that is missing")
+        return message(who)
+
+    people = tuple(Person(id=f"staff-{n}", roles=("on-call",), channels=(SPARE,)) for n in (1, 2))
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(lambda request: httpx.Response(204))
+    ) as client:
+        reach = await Dispatcher(Roster(people=people), (), client).send(["on-call"], compose)
+    assert [contact.person for contact in reach.contacts] == ["staff-2"]
+
+
+async def test_a_notice_to_a_role_that_nobody_has_is_no_page_into_a_gap() -> None:
+    world = World(BOT, fallback=(SPARE,))
+    before = metrics.PAGES_INTO_A_GAP._value.get()
+    reach = await world.dispatcher.send(["finance"], message, pages=False)
+    assert (reach.reached, metrics.PAGES_INTO_A_GAP._value.get()) == (1, before)
+    await world.dispatcher.send(["finance"], message)
+    assert metrics.PAGES_INTO_A_GAP._value.get() == before + 1

@@ -4,7 +4,7 @@ import * as alarm from "./alarm.js";
 import { detail } from "./details.js";
 import { h, strokes } from "./dom.js";
 import { signIn } from "./session.js";
-import { calls, has, hour, listed, measured, moment, now, otherLanguage, span, standing, t, way, what, who } from "./words.js";
+import { calls, has, hour, listed, measured, moment, now, otherLanguage, over, span, standing, t, what, who } from "./words.js";
 
 const TABS = ["open", "calendar", "drills", "past"];
 const SOON = 5 * 60_000;
@@ -195,7 +195,7 @@ const refusal = (status) => (has(`error.${status}`) ? t(`error.${status}`) : t("
 const names = (people, state) => (people.length ? listed(people.map((one) => who(one, state.me))) : t("calendar.nobody"));
 
 function calendar(data, state) {
-  if (!data.roles.length) return h("p", { class: "hint" }, t("calendar.none"));
+  if (!data) return h("p", { class: "hint" }, t("calendar.none"));
   const hours = (one) => h("span", { class: "hours" }, `${moment(one.start)} – ${moment(one.end)}`);
   return [
     data.gaps.length > 0 && h("div", { class: "warning" }, h("h3", {}, t("calendar.gaps")), h("ul", {}, data.gaps.map((gap) => h("li", {}, t(`role.${gap.role}`), " · ", hours(gap))))),
@@ -214,7 +214,7 @@ function calendar(data, state) {
 function drills(data, state) {
   if (!data.items.length) return h("p", { class: "hint" }, t("drills.none"));
   return h("ul", { class: "rows" }, data.items.map((one) => h("li", { "data-key": one.incident_id },
-    h("span", {}, h("strong", {}, moment(one.at)), one.acknowledged_by && ` · ${who(one.acknowledged_by, state.me)}`, one.channel && ` · ${way(one.channel)}`),
+    h("span", {}, h("strong", {}, moment(one.at)), one.acknowledged_by && ` · ${who(one.acknowledged_by, state.me)}`, one.channel && ` · ${over(one.channel)}`),
     h("span", { class: "figures" },
       h("span", {}, h("span", { class: "hint" }, t("drills.page")), " ", h("strong", {}, measured(one.page_seconds))),
       h("span", {}, h("span", { class: "hint" }, t("drills.acknowledged")), " ", h("strong", {}, one.acknowledged_seconds != null ? measured(one.acknowledged_seconds) : t(one.over ? "drills.unanswered" : "drills.running")))))));

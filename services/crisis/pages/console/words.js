@@ -89,8 +89,8 @@ export function standing(incident) {
   return t(`state.${incident.state}`);
 }
 
-/** The way of a page, whichever provider of texts or calls it took. */
-export const way = (channel) => t(`channel.${channel.replace(/^(sms|voice)-.*/, "$1")}`);
+/** A channel in plain words, without its provider: `sms-aliyun` is a text. */
+export const over = (channel) => t(`channel.${channel.replace(/^(sms|voice)-.*/, "$1")}`);
 
 /** A line of a timeline in plain words. */
 export function told(line, me) {
@@ -98,7 +98,7 @@ export function told(line, me) {
   const noted = { resolved: "outcome", repeated: "note" }[line.what];
   const values = {
     by: who(line.by, me), step, reached: line.reached, origin: line.origin,
-    channel: line.channel && way(line.channel),
+    channel: line.channel && over(line.channel),
     level: line.level && t(`level.${line.level}`),
     source: line.source && t(`source.${line.source}`),
     note: noted && line.note ? t(`${noted}.${line.note}`) : undefined,
