@@ -89,6 +89,8 @@ class Line(BaseModel):
     what: str
     by: str | None
     step: str | None
+    stage: float
+    """Seconds after the step's first page, where it went over a later channel of those who had that."""
     channel: str | None
     reached: int
     level: str | None
@@ -174,6 +176,7 @@ def see_line(line: domain.Moment) -> Line:
         what=line.kind,
         by=line.by,
         step=line.step,
+        stage=line.stage,
         channel=line.channel,
         reached=line.reached,
         level=line.flag.level if line.flag else None,

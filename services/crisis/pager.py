@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 CLAIM = timedelta(seconds=60)
 """How long a replica has for a page before another takes it over: longer than `dispatch.PAGE_SECONDS`."""
+ASK_AGAIN = timedelta(seconds=5)
+"""So long an incident rests whose page another replica has taken."""
 CLAIM_SECONDS = 1.0
 """A database that does not answer a claim in this time is not waited for: page first."""
 SYNC_SECONDS = 10.0
@@ -445,7 +447,8 @@ class Pager:
         """Whether the page is ours, and nobody has sent it while we asked."""
         now = self._clock.now()
         if claim.held_until is not None:
-            watch.held_until = max(claim.held_until, now + timedelta(milliseconds=1))
+            # Asked again soon: what else is due about the incident may be ours.
+            watch.held_until = min(max(claim.held_until, now + timedelta(milliseconds=1)), now + ASK_AGAIN)
             return False
         try:
             async with asyncio.timeout(CLAIM_SECONDS):

@@ -37,16 +37,16 @@ def intervene(incident: Incident, by: str, now: datetime) -> Incident:
 def receive(incident: Incident, contact: Contact, what: Received, now: datetime, key: str = "") -> Incident:
     """What a provider tells about a page of an open incident; the right key acknowledges as that person.
 
-    Repeating is harmless: a key counts once for each call, also when the chain has begun anew since.
+    Repeating is harmless: the right key counts once for each call, also when the chain has begun anew since, and also
+    after a wrong one.
     """
-    line_key = f"{what} {contact.reference}"
+    acknowledges = what == "key-pressed" and key.startswith(ACKNOWLEDGE_KEY)
+    line_key = f"{what} {contact.reference}" + (f" {ACKNOWLEDGE_KEY}" if acknowledges else "")
     if not incident.open or any(moment.id == line_key for moment in incident.timeline):
         return incident
     line = next_line(incident, line_key, what, now, by=contact.person, channel=contact.channel)
     incident = extend(incident, [line])
-    if what == "key-pressed" and key.startswith(ACKNOWLEDGE_KEY):
-        return acknowledge(incident, contact.person, now)
-    return incident
+    return acknowledge(incident, contact.person, now) if acknowledges else incident
 
 
 def assess(incident: Incident, by: str, now: datetime, step: AssessmentStep) -> Incident:

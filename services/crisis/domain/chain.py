@@ -61,7 +61,7 @@ def position(incident: Incident, chain: CrisisChain) -> Place:
     those after it keep their distance: nobody is waited for who was not reached.
     """
     assert incident.run_at is not None
-    attempts = {(m.round, m.index): m for m in incident.timeline if is_attempt(m, incident.run)}
+    attempts = _attempts(incident)
     # Only the last two rounds are kept with the incident: begin at the one before the newest, if it is whole.
     newest = max((number for number, _ in attempts), default=0)
     number = newest - 1 if (newest - 1, len(steps(incident, chain)) - 1) in attempts else newest
@@ -73,6 +73,17 @@ def position(incident: Incident, chain: CrisisChain) -> Place:
             return place
         start = _next_round_at(incident, chain, attempts, number)
         number += 1
+
+
+def _attempts(incident: Incident) -> dict[tuple[int, int], Moment]:
+    """The line of each step of the running chain, by round and index: where one replica reached somebody and another
+    nobody, somebody was reached."""
+    found: dict[tuple[int, int], Moment] = {}
+    for moment in incident.timeline:
+        place = (moment.round, moment.index)
+        if is_attempt(moment, incident.run) and (place not in found or found[place].kind == "page-failed"):
+            found[place] = moment
+    return found
 
 
 def _within_round(

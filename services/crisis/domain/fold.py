@@ -64,7 +64,9 @@ def _effect(incident: Incident, moment: Moment) -> dict[str, Any]:
         case "paged" | "page-failed":
             change |= _paged(incident, moment)
         case "lapsed":
-            change |= _start(incident, moment.at)
+            # Another replica may have heard of the intervention, or of the end, before the time was up.
+            if incident.state == "acknowledged" and not incident.awaiting:
+                change |= _start(incident, moment.at)
         case "acknowledged":
             change |= {"awaiting": False, "acknowledged_at": moment.at, "worse": None}
             change["acknowledged_by"] = moment.by

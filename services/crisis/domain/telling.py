@@ -56,6 +56,8 @@ def _announcement(before: Incident, moment: Moment) -> tuple[Change | None, str 
             return ("escalated", "worse-level") if worse else (None, None)
         case "lapsed":
             return "escalated", "no-intervention"
+        case "page-failed" if moment.stage:  # the step itself reached somebody
+            return None, None
         case "unanswered" | "repeated" | "delivered" | "undelivered" | "answered" | "key-pressed":
             return None, None
         case (

@@ -22,6 +22,21 @@ def test_an_acknowledgement_elsewhere_stops_the_chain_here() -> None:
     assert merged.timeline == domain.merge(there, here.incident).timeline
 
 
+def test_time_that_ran_out_where_the_end_was_not_heard_of_starts_nothing() -> None:
+    ended = Story.of().after(1).does(domain.acknowledge).after(20).does(domain.resolve).incident
+    elsewhere = Story.of().after(1).does(domain.acknowledge).after(31).incident
+    assert elsewhere.awaiting, "A30: nobody intervened, as far as is known there"
+    merged = domain.merge(ended, elsewhere)
+    assert (merged.state, merged.awaiting) == ("resolved", False)
+
+
+def test_where_one_replica_reached_somebody_and_the_other_nobody_the_next_step_keeps_its_time() -> None:
+    opened = domain.open_incident(flag())
+    (page,) = domain.due(opened, CHAIN, FLAGGED)
+    refused = domain.failed(opened, page, FLAGGED + minutes(0.5), "timeout")
+    assert domain.next_at(domain.merge(Story.of().incident, refused), CHAIN) == FLAGGED + minutes(5)
+
+
 def test_merging_with_itself_changes_nothing() -> None:
     incident = Story.of().after(20).incident
     assert domain.merge(incident, incident) == incident

@@ -101,6 +101,14 @@ def test_the_bus_is_told_of_a_stage_as_of_a_page() -> None:
     assert Story.of(later=(60,)).after(1).said() == ["opened", "paged", "paged"]
 
 
+def test_a_stage_that_fails_is_told_to_nobody() -> None:
+    story = Story.of(later=(60,))
+    (page,) = domain.due(story.incident, CHAIN, FLAGGED + minutes(1))
+    failed = domain.failed(story.incident, page, FLAGGED + minutes(1), "timeout")
+    assert failed.timeline[-1].stage == 60
+    assert len(domain.announced(failed)) == len(domain.announced(story.incident))
+
+
 @pytest.mark.parametrize("what", ["delivered", "undelivered", "answered"])
 def test_a_receipt_is_noted_once_and_told_to_nobody(what: domain.Received) -> None:
     story = Story.of()
@@ -118,7 +126,7 @@ def test_the_right_key_acknowledges_as_the_one_who_was_called() -> None:
     contact = story.incident.timeline[-1].contacts[0]
     wrong = domain.receive(story.incident, contact, "key-pressed", FLAGGED + minutes(1), "9")
     assert wrong.awaiting
-    right = domain.receive(story.incident, contact, "key-pressed", FLAGGED + minutes(1), "1")
+    right = domain.receive(wrong, contact, "key-pressed", FLAGGED + minutes(1), "1")
     assert (right.awaiting, right.acknowledged_by) == (False, "staff-1")
 
 

@@ -106,6 +106,7 @@ export function told(line, me) {
   const special =
     (line.what === "flagged" && line.origin && "unreadable") ||
     (line.what === "resolved" && line.step) ||
+    (line.what === "page-failed" && line.stage && "later") ||
     (line.what === "paged" && line.step === "worse" && "worse");
   const key = special === "worse" ? "line.worse" : special ? `line.${line.what}.${special}` : `line.${line.what}`;
   return t(key, values);
