@@ -182,7 +182,7 @@ async def test_both_clocks_run_by_the_time_of_the_server(system: System, setting
         await console.until(f"/还有 (30|2\\d):\\d\\d/.test({clock('intervene')}?.innerText)")
         await console.until(f"/还有 (10|[5-9]):\\d\\d/.test({clock('head')}.innerText)")
         await system.until(at("2026-04-01 10:11"))
-        await console.until(f"{clock('head')}.innerText.includes('10:09 完成')")
+        await console.until(f"{clock('head')}.innerText.includes('10:08 完成')")
         await system.until(at("2026-04-01 10:26"))
         await console.until(f"{clock('intervene')}.matches('.soon')")
         await system.until(at("2026-04-01 10:32"))

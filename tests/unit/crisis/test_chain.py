@@ -18,8 +18,8 @@ from tests.unit.crisis.stories import CHAIN, FLAGGED, Story, flag, minutes
 def test_nobody_answers_and_the_chain_goes_on_to_everyone_and_begins_again() -> None:
     story = Story.of().after(46)
     assert story.pages == [
-        (0, "on-call"), (5, "second"), (9, "head"), (15, "everyone"),
-        (30, "on-call"), (35, "second"), (39, "head"), (45, "everyone"),
+        (0, "on-call"), (5, "second"), (8.25, "head"), (15, "everyone"),
+        (30, "on-call"), (35, "second"), (38.25, "head"), (45, "everyone"),
     ]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_a_round_of_one_step_that_reaches_nobody_is_tried_again_soon() -> None:
 def test_an_acknowledgement_stops_the_chain_but_the_head_is_told_within_ten_minutes() -> None:
     """F59."""
     story = Story.of().after(1).does(domain.acknowledge).after(29)
-    assert story.pages == [(0, "on-call"), (9, "head")]
+    assert story.pages == [(0, "on-call"), (8.25, "head")]
 
 
 @pytest.mark.clause("F59")
@@ -63,24 +63,24 @@ def test_the_head_is_told_even_of_what_was_resolved_before() -> None:
 def test_a_head_who_cannot_be_reached_is_tried_until_reached() -> None:
     """F59: acknowledged by others, and every page to the head fails for a while."""
     story = Story.of(reaches=lambda step: step != "head").after(1).does(domain.acknowledge).after(12)
-    assert story.pages[1:] == [(at, "head") for at in (9, 9.5, 10, 10.5, 11, 11.5, 12)]
+    assert story.pages[1:] == [(at, "head") for at in (8.25, 8.75, 9.25, 9.75, 10.25, 10.75, 11.25, 11.75)]
     story.reaches = lambda _: True
     story.does(domain.intervene).after(60)
-    assert story.pages[8:] == [(12.5, "head")]
+    assert story.pages[9:] == [(12.25, "head")]
 
 
 @pytest.mark.clause("A30")
 def test_acknowledged_without_intervention_pages_again_after_thirty_minutes() -> None:
     """A30."""
     story = Story.of().after(3).does(domain.acknowledge).after(36)
-    assert story.pages == [(0, "on-call"), (9, "head"), (30, "on-call"), (35, "second")]
+    assert story.pages == [(0, "on-call"), (8.25, "head"), (30, "on-call"), (35, "second")]
     assert story.incident.awaiting
 
 
 @pytest.mark.clause("A30")
 def test_intervention_in_time_ends_the_pages() -> None:
     story = Story.of().after(3).does(domain.acknowledge).after(29).does(domain.intervene).after(24 * 60)
-    assert story.pages == [(0, "on-call"), (9, "head")]
+    assert story.pages == [(0, "on-call"), (8.25, "head")]
     assert domain.next_at(story.incident, CHAIN) is None
 
 
@@ -92,7 +92,7 @@ def test_who_acknowledges_late_gets_ten_minutes_to_intervene() -> None:
 
 def test_a_step_that_reaches_nobody_is_not_waited_for() -> None:
     story = Story.of(reaches=lambda step: step not in ("on-call", "second")).after(11)
-    assert story.pages == [(0, "on-call"), (0, "second"), (0, "head"), (6, "everyone")]
+    assert story.pages == [(0, "on-call"), (0, "second"), (0, "head"), (6.75, "everyone")]
 
 
 def test_a_last_step_that_reaches_nobody_is_not_waited_for_either() -> None:
@@ -125,7 +125,7 @@ def test_a_worse_flag_reaches_those_who_were_paged_and_does_not_set_the_chain_ba
     story = Story.of(flag("watch")).after(6)
     story.flagged(flag("imminent", at=FLAGGED + minutes(6), id="2")).after(16)
     assert story.pages == [
-        (0, "on-call"), (5, "second"), (6, "worse"), (9, "head"), (15, "everyone"),
+        (0, "on-call"), (5, "second"), (6, "worse"), (8.25, "head"), (15, "everyone"),
     ]  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_a_drill_joins_no_crisis() -> None:
 def test_reopening_starts_every_clock_anew() -> None:
     story = Story.of().after(1).does(domain.resolve)
     story.after(100).does(domain.reopen).after(110)
-    assert story.pages[2:] == [(100, "on-call"), (105, "second"), (109, "head")]
+    assert story.pages[2:] == [(100, "on-call"), (105, "second"), (108.25, "head")]
 
 
 def test_commands_can_be_repeated() -> None:

@@ -31,7 +31,7 @@ def test_the_later_channels_go_out_while_nobody_acknowledges_and_the_chain_goes_
     story = Story.of(later=(60, 180)).after(9)
     assert story.pages == [
         (0, "on-call"), (1, "on-call+60"), (3, "on-call+180"),
-        (5, "second"), (6, "second+60"), (8, "second+180"), (9, "head"),
+        (5, "second"), (6, "second+60"), (8, "second+180"), (8.25, "head"),
     ]  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_the_chain_is_the_same_with_stages_and_without(later: list[float], faili
 
 def test_whom_the_first_page_did_not_reach_has_no_later_one() -> None:
     story = Story.of(reaches=lambda step: step != "on-call", later=(60,)).after(4)
-    assert story.pages == [(0, "on-call"), (0, "second"), (1, "second+60"), (4, "head")]
+    assert story.pages == [(0, "on-call"), (0, "second"), (1, "second+60"), (3.25, "head")]
 
 
 def test_who_was_reached_over_a_later_channel_at_once_is_not_tried_over_it_again() -> None:
