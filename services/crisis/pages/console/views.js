@@ -195,7 +195,7 @@ const refusal = (status) => (has(`error.${status}`) ? t(`error.${status}`) : t("
 const names = (people, state) => (people.length ? listed(people.map((one) => who(one, state.me))) : t("calendar.nobody"));
 
 function calendar(data, state) {
-  if (!data) return h("p", { class: "hint" }, t("calendar.none"));
+  if (!data.roles.length) return h("p", { class: "hint" }, t("calendar.none"));
   const hours = (one) => h("span", { class: "hours" }, `${moment(one.start)} – ${moment(one.end)}`);
   return [
     data.gaps.length > 0 && h("div", { class: "warning" }, h("h3", {}, t("calendar.gaps")), h("ul", {}, data.gaps.map((gap) => h("li", {}, t(`role.${gap.role}`), " · ", hours(gap))))),
