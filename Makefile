@@ -31,6 +31,7 @@ kafka: .kafka/ready  ## Apache Kafka's jars, by Maven
 EVENTS ?= 20000
 BACKLOG ?= 100000
 SEED ?= 1
+ONLY ?= test
 
 test-kafka: test-on-kafka test-failure  ## the tests that need engines, on Apache Kafka; then things are broken
 
@@ -39,7 +40,7 @@ test-on-kafka: setup kafka  ## on one broker and one MongoDB member, then on thr
 	$(BIN)/python -m pytest tests/integration/shared tests/integration/scheduler --kafka 3
 
 test-failure: setup kafka  ## three brokers, three members, and everything that can break is broken
-	$(BIN)/python -m pytest tests/failure --events $(EVENTS) --backlog $(BACKLOG) --seed $(SEED)
+	$(BIN)/python -m pytest tests/failure -k "$(ONLY)" --events $(EVENTS) --backlog $(BACKLOG) --seed $(SEED)
 
 bench: setup kafka  ## how fast, beside what: a table with ratios
 	$(BIN)/python -m benchmarks
