@@ -374,6 +374,7 @@ def _settings(engines: Engines, folder: Path, rate: float) -> dict[str, Any]:
         "hour",
         kafka_partitions=2,
         roster_file=folder / "roster.yaml",
+        page_budgets=False,  # of both bots, to which the pages of an hour go; what they refuse is among the faults
         public_url="http://crisis.example",
         page_timeout=5.0 / rate,
         crisis_patience_seconds=2.0 / rate,
