@@ -21,6 +21,7 @@ import httpx
 
 from services.crisis.addresses import AliyunAccount, Template
 from services.crisis.channels import Accepted, Limit, Message, Rejected
+from services.crisis.channels.phones import Carrier
 from services.crisis.channels.posting import A_MINUTE, coded, document, post
 
 VERSION = "2017-05-25"
@@ -29,17 +30,11 @@ LIMITED = "isv.BUSINESS_LIMIT_CONTROL"
 AN_HOUR = 3600.0
 
 
-class AliyunSms:
+class AliyunSms(Carrier[AliyunAccount]):
     """Sends text messages to one number."""
 
     kind = "sms-aliyun"
     limits: tuple[Limit, ...] = (Limit(1, 1.2), Limit(48, 86_400))
-
-    def __init__(
-        self, account: AliyunAccount, template: Template, number: str, client: httpx.AsyncClient
-    ) -> None:
-        self._account, self._template, self._number, self._client = account, template, number, client
-        self.key = f"aliyun sms {number}"
 
     async def send(self, message: Message) -> Accepted | Rejected:
         query = {
@@ -51,17 +46,11 @@ class AliyunSms:
         return await _call(self._client, self._account, self._account.sms_url, "SendSms", query, "BizId")
 
 
-class AliyunVoice:
+class AliyunVoice(Carrier[AliyunAccount]):
     """Calls one number."""
 
     kind = "voice-aliyun"
     limits: tuple[Limit, ...] = (Limit(1, 61), Limit(5, 3_660), Limit(20, 87_000))
-
-    def __init__(
-        self, account: AliyunAccount, template: Template, number: str, client: httpx.AsyncClient
-    ) -> None:
-        self._account, self._template, self._number, self._client = account, template, number, client
-        self.key = f"aliyun voice {number}"
 
     async def send(self, message: Message) -> Accepted | Rejected:
         query = {

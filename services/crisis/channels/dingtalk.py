@@ -14,11 +14,9 @@ import httpx
 
 from services.crisis.addresses import DingTalkAddress
 from services.crisis.channels import Accepted, Limit, Message, Rejected
-from services.crisis.channels.posting import coded, document, is_zero, post
-from services.crisis.channels.wecom import cut
+from services.crisis.channels.posting import cut, post, read_errcode
 
-BLOCKED = (130101, 410100)
-BLOCKED_SECONDS = 600.0
+LIMITS = {130101: 600.0, 410100: 600.0}
 MAX_BYTES = 20_000
 
 
@@ -46,21 +44,10 @@ class DingTalk:
             signed = sign(self._address.secret.get_secret_value(), timestamp)
             url = url.copy_merge_params({"timestamp": timestamp, "sign": signed})
         answer = await post(self._client, str(url), json=body)
-        return answer if isinstance(answer, Rejected) else _read(answer)
+        return answer if isinstance(answer, Rejected) else read_errcode(answer, LIMITS)
 
 
 def sign(secret: str, timestamp: str) -> str:
     """The signature for a time in milliseconds, which DingTalk takes for an hour; not yet URL-encoded."""
     signed = hmac.new(secret.encode(), f"{timestamp}\n{secret}".encode(), hashlib.sha256)
     return base64.b64encode(signed.digest()).decode()
-
-
-def _read(answer: httpx.Response) -> Accepted | Rejected:
-    if answer.status_code != httpx.codes.OK:
-        return Rejected(f"http-{answer.status_code}")
-    code = document(answer).get("errcode")
-    if is_zero(code):
-        return Accepted()
-    if code in BLOCKED:
-        return Rejected("rate-limited", retry_after=BLOCKED_SECONDS)
-    return Rejected(coded("errcode", code) if isinstance(code, int) else "no-errcode")

@@ -14,8 +14,7 @@ import httpx
 
 from services.crisis.addresses import FeishuAddress
 from services.crisis.channels import Accepted, Limit, Message, Rejected
-from services.crisis.channels.posting import A_MINUTE, coded, document, is_zero, post
-from services.crisis.channels.wecom import cut
+from services.crisis.channels.posting import A_MINUTE, coded, cut, document, is_zero, post
 
 RATE_LIMITED = 11232
 MAX_BYTES = 18_000

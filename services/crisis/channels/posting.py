@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
-from services.crisis.channels import Rejected
+from services.crisis.channels import Accepted, Rejected
 
 A_MINUTE = 60.0
 
@@ -37,6 +38,28 @@ def document(answer: httpx.Response) -> dict[str, Any]:
 def is_zero(code: object) -> bool:
     """Whether a provider's code says that all is well: the number 0, and not `false`."""
     return code == 0 and isinstance(code, int) and not isinstance(code, bool)
+
+
+def read_errcode(answer: httpx.Response, limits: Mapping[int, float]) -> Accepted | Rejected:
+    """What a bot of WeCom or DingTalk says: `errcode` 0 in an answer whose HTTP status is 200 for nearly everything.
+
+    `limits`: the codes by which it says that it was sent too much, and for how many seconds it takes nothing then.
+    """
+    if answer.status_code != httpx.codes.OK:
+        return Rejected(f"http-{answer.status_code}")
+    code = document(answer).get("errcode")
+    if is_zero(code):
+        return Accepted()
+    if not isinstance(code, int):
+        return Rejected("no-errcode")
+    if code in limits:
+        return Rejected("rate-limited", retry_after=limits[code])
+    return Rejected(coded("errcode", code))
+
+
+def cut(text: str, most: int) -> str:
+    """The text in so many bytes, cut between characters."""
+    return text.encode()[:most].decode(errors="ignore")
 
 
 def coded(name: str, code: object = "") -> str:

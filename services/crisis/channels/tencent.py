@@ -19,6 +19,7 @@ import httpx
 
 from services.crisis.addresses import Template, TencentAccount
 from services.crisis.channels import Accepted, Limit, Message, Rejected
+from services.crisis.channels.phones import Carrier
 from services.crisis.channels.posting import coded, document, post
 
 CONTENT_TYPE = "application/json; charset=utf-8"
@@ -34,17 +35,11 @@ PATIENCE = {
 """Seconds for which a number is left alone; another limit counts a minute."""
 
 
-class TencentSms:
+class TencentSms(Carrier[TencentAccount]):
     """Sends text messages to one number."""
 
     kind = "sms-tencent"
     limits: tuple[Limit, ...] = (Limit(1, 31),)
-
-    def __init__(
-        self, account: TencentAccount, template: Template, number: str, client: httpx.AsyncClient
-    ) -> None:
-        self._account, self._template, self._number, self._client = account, template, number, client
-        self.key = f"tencent sms {number}"
 
     async def send(self, message: Message) -> Accepted | Rejected:
         body = {
@@ -66,17 +61,11 @@ class TencentSms:
         return _accepted(statuses[0].get("SerialNo"))
 
 
-class TencentVoice:
+class TencentVoice(Carrier[TencentAccount]):
     """Calls one number."""
 
     kind = "voice-tencent"
     limits: tuple[Limit, ...] = (Limit(1, 31),)
-
-    def __init__(
-        self, account: TencentAccount, template: Template, number: str, client: httpx.AsyncClient
-    ) -> None:
-        self._account, self._template, self._number, self._client = account, template, number, client
-        self.key = f"tencent voice {number}"
 
     async def send(self, message: Message) -> Accepted | Rejected:
         body = {

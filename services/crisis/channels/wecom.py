@@ -9,9 +9,9 @@ import httpx
 
 from services.crisis.addresses import WeComAddress
 from services.crisis.channels import Accepted, Limit, Message, Rejected
-from services.crisis.channels.posting import A_MINUTE, coded, document, is_zero, post
+from services.crisis.channels.posting import A_MINUTE, cut, post, read_errcode
 
-RATE_LIMITED = 45009
+LIMITS = {45009: A_MINUTE}
 MAX_BYTES = 2048
 
 
@@ -36,20 +36,4 @@ class WeCom:
             },
         }
         answer = await post(self._client, self._address.url.get_secret_value(), json=body)
-        return answer if isinstance(answer, Rejected) else _read(answer)
-
-
-def _read(answer: httpx.Response) -> Accepted | Rejected:
-    if answer.status_code != httpx.codes.OK:
-        return Rejected(f"http-{answer.status_code}")
-    code = document(answer).get("errcode")
-    if is_zero(code):
-        return Accepted()
-    if code == RATE_LIMITED:
-        return Rejected("rate-limited", retry_after=A_MINUTE)
-    return Rejected(coded("errcode", code) if isinstance(code, int) else "no-errcode")
-
-
-def cut(text: str, most: int) -> str:
-    """The text in so many bytes, cut between characters."""
-    return text.encode()[:most].decode(errors="ignore")
+        return answer if isinstance(answer, Rejected) else read_errcode(answer, LIMITS)
