@@ -63,7 +63,7 @@ class _Outcome:
 
 
 class Dispatcher:
-    """Sends pages over the roster's channels. `budgets`: None where no provider counts."""
+    """Sends pages over the roster's channels. `budgets`: false where no provider counts."""
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class Dispatcher:
     ) -> None:
         self._roster = roster
         self._fallback = fallback
+        self._known = {person.id: person.channels for person in roster.people} | {DEFAULT: fallback}
         self._holders = holders
         self._channels = Channels(roster.providers, client, timeout)
         self._budgets = Budgets(clock or SystemClock())
@@ -102,8 +103,7 @@ class Dispatcher:
         self, people: Sequence[str], stage: float, compose: Compose, seconds: float = PAGE_SECONDS
     ) -> Reach:
         """Page these people over their channels from this stage on, within so many seconds."""
-        known = {person.id: person.channels for person in self._roster.people} | {DEFAULT: self._fallback}
-        found = [Recipient(person, known[person]) for person in people if person in known]
+        found = [Recipient(person, self._known[person]) for person in people if person in self._known]
         return await self._send_all(found, compose, stage, seconds)
 
     def referred(self, reference: str) -> tuple[str, Contact] | None:
@@ -113,9 +113,8 @@ class Dispatcher:
     async def end(self, contacts: Sequence[Contact], topic: str, how: Ending, at: datetime) -> None:
         """Tell the systems that took these pages and page people themselves that they can stop."""
         told: set[str] = set()
-        known = {person.id: person.channels for person in self._roster.people}
         for contact in contacts:
-            for address in (*known.get(contact.person, ()), *self._fallback):
+            for address in (*self._known.get(contact.person, ()), *self._fallback):
                 for channel in self._channels.of(address):
                     if channel.kind != contact.channel or channel.key in told:
                         continue

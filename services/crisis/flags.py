@@ -70,8 +70,8 @@ class FlagReader:
         self._clock = clock
         self._progress = progress
         self._offsets = Offsets()
-        self._commits: dict[TopicPartition, tuple[AIOKafkaConsumer, int]] = {}
-        """Consumer and offset to be committed next, for each partition."""
+        self._commits: dict[TopicPartition, int] = {}
+        """The offset to be committed next, for each partition."""
         self._to_commit = asyncio.Event()
         self._reader: AIOKafkaConsumer | None = None
         """The consumer that reads now: one before it may have been stopped, and would try for ever to commit."""
@@ -92,7 +92,7 @@ class FlagReader:
             self.reading = True
             self.started.set()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._commit_for_ever())
+                tasks.create_task(self._commit_for_ever(consumer))
                 while True:
                     self.take(consumer, await consumer.getmany(timeout_ms=PATIENCE_MS))
         finally:
@@ -169,15 +169,15 @@ class FlagReader:
             return
         commit = self._offsets.settle(place, offset)
         if commit is not None:
-            self._commits[place] = (consumer, commit)
+            self._commits[place] = commit
             self._to_commit.set()
 
-    async def _commit_for_ever(self) -> None:
+    async def _commit_for_ever(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             await self._to_commit.wait()
             self._to_commit.clear()
             commits, self._commits = self._commits, {}
-            for place, (consumer, offset) in commits.items():
+            for place, offset in commits.items():
                 await self._commit(consumer, place, offset)
 
     async def _commit(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:

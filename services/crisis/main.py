@@ -59,9 +59,9 @@ def build(
     chains = Chains(policies)
     http = httpx.AsyncClient(timeout=settings.page_timeout, transport=transport)
     store = Store(runtime.db)
-    key = settings.master_key.get_secret_value() if settings.master_key else None
+    key = master_key(settings.master_key.get_secret_value() if settings.master_key else None)
     base = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
-    links = Links(master_key(key), base, settings.page_link_valid)
+    links = Links(key, base, settings.page_link_valid)
     composer = Composer(links, settings.client_url, chains)
     roster = read_roster(settings.roster_file)
     people = [person.id for person in roster.people]
@@ -96,8 +96,12 @@ def build(
         except PyMongoError as error:  # it is committed: the next look does it
             log.warning("following up waits for the database", error=type(error).__name__)
 
-    runtime.preparations += [store.ensure_indexes, pager.load, flags.wait_started]
-    runtime.preparations.append(on_call_store.ensure_indexes)
+    runtime.preparations += [
+        store.ensure_indexes,
+        pager.load,
+        flags.wait_started,
+        on_call_store.ensure_indexes,
+    ]
     runtime.react(CrisisReactions(store, chains), TOPICS, after_batch=after_batch)
     runtime.run("pager", pager.run, at_once=True)
     runtime.run("keeper", lambda: keeper.run(pager), at_once=True)
@@ -127,9 +131,9 @@ def build(
     page = console(root_of(base), help_lines.load(settings.help_file), _way_in(settings, sign_in))
     app.include_router(console_routes(page, live, pager, store, sign_in))
     app.include_router(routes(pager, store, links, composer, clock))
-    app.include_router(callback_routes(pager, dispatcher, ReceiptLinks(master_key(key), base), clock))
+    app.include_router(callback_routes(pager, dispatcher, ReceiptLinks(key, base), clock))
     hand_overs = HandOvers(on_call, on_call_store, runtime.vault, runtime.access_log, clock)
-    feed = Feed(master_key(key), base, settings.calendar_edition)
+    feed = Feed(key, base, settings.calendar_edition)
     app.include_router(on_call_routes(on_call, on_call_store, hand_overs, feed, clock))
     return app
 

@@ -28,8 +28,6 @@ log = structlog.get_logger(__name__)
 
 MOST_RULES = 20
 """So many rules are named in one message; the count names the rest."""
-CLAIM = timedelta(seconds=60)
-"""How long a replica has for a message before another takes it over: longer than `dispatch.PAGE_SECONDS`."""
 AGAIN_AFTER = timedelta(minutes=10)
 """When a message that reached nobody is tried again."""
 
@@ -75,7 +73,7 @@ class Notices:
     async def _tell_role(self, role: str, now: datetime) -> datetime | None:
         """Send one message; None once it is told, else when to look again."""
         message = f"{role}:{now.astimezone(UTC):%Y-%m-%dT%H}"
-        claim = await self._store.claim(f"notices {message}", self._name, now, now + CLAIM)
+        claim = await self._store.claim(f"notices {message}", self._name, now)
         if claim.held_until is not None:
             return max(claim.held_until, now + timedelta(milliseconds=1))
         counts = await self._store.gather(role, message)

@@ -25,15 +25,13 @@ from services.crisis.keeper import HEAD_START_SECONDS, SERVICE, Keeper, Letter
 from services.crisis.known_flags import KnownFlags
 from services.crisis.message import Composer, topic
 from services.crisis.roster import Recipient
-from services.crisis.store import Claim, Store
+from services.crisis.store import CLAIM, Claim, Store
 from shared.clock import Clock
 from shared.messaging.progress import Progress
 from shared.observability import metrics, tracing
 
 log = structlog.get_logger(__name__)
 
-CLAIM = timedelta(seconds=60)
-"""How long a replica has for a page before another takes it over: longer than `dispatch.PAGE_SECONDS`."""
 ASK_AGAIN = timedelta(seconds=5)
 """So long an incident rests whose page another replica has taken."""
 CLAIM_SECONDS = 1.0
@@ -60,8 +58,6 @@ class Watch:
     """Another replica is at it, or we have just failed at it."""
     planned: tuple[Incident, datetime | None] | None = None
     """What its next step was computed from, and when that is: hundreds of incidents are looked at in each tick."""
-    tried: asyncio.Event = field(default_factory=asyncio.Event)
-    """A page for it has been attempted over every channel."""
     accepted: asyncio.Event = field(default_factory=asyncio.Event)
     """A provider has accepted a page for it."""
 
@@ -231,10 +227,10 @@ class Pager:
 
     def _call_off(self, before: Incident, after: Incident) -> None:
         """Tell the systems that page people themselves that they can stop; nothing waits for it."""
-        contacts = [contact for line in after.timeline for contact in line.contacts]
         over = before.open and not after.open
-        if not contacts or not (over or (before.awaiting and not after.awaiting)):
+        if not (over or (before.awaiting and not after.awaiting)):
             return
+        contacts = [contact for line in after.timeline for contact in line.contacts]
         runs = range(1, after.run + 1) if over else (before.run,)
         topics = [topic(after.id, run) for run in runs]
         self._stop(contacts, topics, "resolved" if over else "acknowledged")
@@ -382,7 +378,6 @@ class Pager:
             reach = await self._dispatch(watch, page, now)
         if reach.reached:
             self._first_accepted(watch)
-        watch.tried.set()
         return reach
 
     def _note(self, watch: Watch, page: Page, reach: Reach, began: datetime, doubt: Doubt | None) -> None:
@@ -436,9 +431,7 @@ class Pager:
         now = self._clock.now()
         try:
             async with asyncio.timeout(CLAIM_SECONDS):
-                return await self._store.claim(
-                    f"{watch.incident.id} {page.key}", self._name, now, now + CLAIM
-                )
+                return await self._store.claim(f"{watch.incident.id} {page.key}", self._name, now)
         except Exception as error:  # whatever the database says or is: page first
             _note_defect(watch, error)
             return None

@@ -19,6 +19,8 @@ from shared.mongo.documents import Document
 
 log = structlog.get_logger(__name__)
 
+CLAIM = timedelta(seconds=60)
+"""How long a replica has for a page before another takes it over: longer than `dispatch.PAGE_SECONDS`."""
 KEEP_TOLD_SECONDS = 40 * 86_400
 """How long a notice is kept once it was told."""
 
@@ -232,10 +234,10 @@ class Store:
 
     # --- claims -----------------------------------------------------------------------------------------------
 
-    async def claim(self, key: str, by: str, now: datetime, until: datetime) -> Claim:
-        """Take a page for oneself until a time, unless another replica has it."""
+    async def claim(self, key: str, by: str, now: datetime) -> Claim:
+        """Take a page for oneself for so long as `CLAIM`, unless another replica has it."""
         mine = {"_id": key, "$or": [{"until": {"$lte": now}}, {"by": by}]}
-        claim = {"by": by, "until": until, "expire_at": datetime.now(UTC) + timedelta(days=2)}
+        claim = {"by": by, "until": now + CLAIM, "expire_at": datetime.now(UTC) + timedelta(days=2)}
         try:
             before = await self._claims.find_one_and_update(mine, {"$set": claim}, upsert=True)
         except DuplicateKeyError:

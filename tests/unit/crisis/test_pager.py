@@ -45,7 +45,7 @@ class Shelf:
     async def known_flags(self, now: datetime) -> list[Any]:
         return []
 
-    async def claim(self, key: str, by: str, now: datetime, until: datetime) -> Claim:
+    async def claim(self, key: str, by: str, now: datetime) -> Claim:
         return Claim()
 
 
