@@ -72,6 +72,10 @@ class Settings(BaseSettings):
         """A topic's name on the bus, in this stack's namespace."""
         return f"{self.namespace}.{name}" if self.namespace else name
 
+    def base_url(self) -> str:
+        """What links to this service begin with."""
+        return self.public_url.rstrip("/") or f"http://{self.http_host}:{self.http_port}"
+
     def group(self, service: str) -> str:
         """The consumer group of a service."""
         return self.topic(f"aftercare-{service}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from shared.web.signing import SigningKey, decode, encode
+
+_SIGNATURE_BYTES = 16
+"""Enough for a link that expires, and short enough for a phone's message."""
 
 
 class Forged(Exception):
@@ -31,7 +33,7 @@ class Links:
     """Makes and reads links, with a key that follows from the master key."""
 
     def __init__(self, master_key: bytes, base_url: str, valid: timedelta) -> None:
-        self._key = hmac.new(master_key, b"aftercare crisis acknowledgement", hashlib.sha256).digest()
+        self._key = SigningKey(master_key, b"aftercare crisis acknowledgement")
         self._base = base_url.rstrip("/")
         self._valid = valid
 
@@ -39,26 +41,22 @@ class Links:
         """The address to put into a message. It can be used for as long as is set, and for `at_least` so long."""
         expires = int((now + max(self._valid, at_least)).timestamp())
         said = f"{incident_id} {recipient} {expires}".encode()
-        return f"{self._base}/a/{_encode(said)}.{_encode(self._sign(said))}"
+        return f"{self._base}/a/{encode(said)}.{encode(self._key.sign(said, _SIGNATURE_BYTES))}"
 
     def read(self, token: str, now: datetime) -> Link:
         """What the link says. Raises Forged or Expired."""
         said, _, signature = token.partition(".")
         try:
-            text, given = _decode(said), _decode(signature)
-        except (binascii.Error, ValueError):
+            text, given = decode(said), decode(signature)
+        except ValueError:
             raise Forged from None
-        if not hmac.compare_digest(given, self._sign(text)):
+        if not self._key.signed(text, given, _SIGNATURE_BYTES):
             raise Forged
         incident_id, recipient, expires = text.decode().split(" ")
         link = Link(incident_id, recipient, datetime.fromtimestamp(int(expires), UTC))
         if link.expires <= now:
             raise Expired
         return link
-
-    def _sign(self, said: bytes) -> bytes:
-        # 128 bits are enough for a link that expires, and keep it short enough for a phone's message.
-        return hmac.new(self._key, said, hashlib.sha256).digest()[:16]
 
 
 class ReceiptLinks:
@@ -69,7 +67,7 @@ class ReceiptLinks:
     """
 
     def __init__(self, master_key: bytes, base_url: str) -> None:
-        self._key = hmac.new(master_key, b"aftercare crisis receipts", hashlib.sha256).digest()
+        self._key = SigningKey(master_key, b"aftercare crisis receipts")
         self._base = base_url.rstrip("/")
 
     def make(self, provider: str) -> str:
@@ -84,12 +82,4 @@ class ReceiptLinks:
         return provider
 
     def _sign(self, provider: str) -> str:
-        return _encode(hmac.new(self._key, provider.encode(), hashlib.sha256).digest())
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return encode(self._key.sign(provider.encode()))

@@ -60,7 +60,7 @@ def build(
     http = httpx.AsyncClient(timeout=settings.page_timeout, transport=transport)
     store = Store(runtime.db)
     key = master_key(settings.master_key.get_secret_value() if settings.master_key else None)
-    base = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
+    base = settings.base_url()
     links = Links(key, base, settings.page_link_valid)
     composer = Composer(links, settings.client_url, chains)
     roster = read_roster(settings.roster_file)
@@ -141,7 +141,7 @@ def build(
 def _sign_in(settings: CrisisSettings, base: str, http: httpx.AsyncClient) -> SignIn | None:
     if not (settings.oidc_issuer and settings.console_client_id):
         return None
-    back = f"{base.rstrip('/')}/console"
+    back = f"{base}/console"
     return SignIn(settings, settings.console_client_id, settings.console_scope, back, http)
 
 

@@ -29,7 +29,3 @@ class SurveySettings(Settings):
     """How long a crisis may wait for the bus before it goes over HTTP."""
     help_file: Path | None = None
     """The telephone numbers of the help page (YAML), instead of those that come with the service."""
-
-    def base_url(self) -> str:
-        """What the links in messages begin with."""
-        return self.public_url.rstrip("/") or f"http://{self.http_host}:{self.http_port}"

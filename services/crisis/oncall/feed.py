@@ -6,16 +6,14 @@ is not noticed; `AFTERCARE_CALENDAR_EDITION` takes back all that were given out 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import hmac
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from services.crisis.oncall.ical import Entry, write_calendar
 from services.crisis.oncall.shifts import Gap, Shift
 from shared.contracts.types import write_time
+from shared.web.signing import SigningKey, decode, encode
 from shared.web.texts import LANGUAGES, text
 
 PAST = timedelta(days=30)
@@ -32,29 +30,25 @@ class Feed:
     """Makes and reads the addresses, with a key that follows from the master key."""
 
     def __init__(self, master_key: bytes, base_url: str, edition: int) -> None:
-        said = f"aftercare crisis calendar {edition}".encode()
-        self._key = hmac.new(master_key, said, hashlib.sha256).digest()
+        self._key = SigningKey(master_key, f"aftercare crisis calendar {edition}".encode())
         self._base = base_url.rstrip("/")
 
     def address(self, person: str | None) -> str:
         """Where the shifts of this person are, or those of everybody."""
         said = (person or "").encode()
-        token = base64.urlsafe_b64encode(self._sign(said) + said).rstrip(b"=").decode()
+        token = encode(self._key.sign(said, _SIGNATURE) + said)
         return f"{self._base}/v1/on-call/calendar/{token}.ics"
 
     def read(self, token: str) -> str | None:
         """Whose shifts an address shows; None: everybody's. Raises UnknownAddress."""
         try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
+            raw = decode(token)
+        except ValueError:
             raise UnknownAddress from None
         signature, said = raw[:_SIGNATURE], raw[_SIGNATURE:]
-        if not hmac.compare_digest(signature, self._sign(said)):
+        if not self._key.signed(said, signature, _SIGNATURE):
             raise UnknownAddress
         return said.decode() or None
-
-    def _sign(self, said: bytes) -> bytes:
-        return hmac.new(self._key, said, hashlib.sha256).digest()[:_SIGNATURE]
 
 
 def calendar(shifts: Iterable[Shift], gaps: Iterable[Gap], now: datetime) -> str:

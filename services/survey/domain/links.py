@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 from datetime import datetime
 from typing import Literal
+
+from shared.web.signing import SigningKey, decode, encode
 
 from .clients import Client
 from .follow_ups import FollowUp
@@ -30,17 +28,16 @@ class Links:
     """Makes and reads the tokens of links, under a key of their own that is derived from the master key."""
 
     def __init__(self, master_key: bytes, base_url: str) -> None:
-        self._key = hmac.digest(master_key, b"aftercare survey invitation links", "sha256")
+        self._key = SigningKey(master_key, b"aftercare survey invitation links")
         self.base_url = base_url
 
     def invitation(self, follow_up_id: str) -> str:
         """The opaque name of a follow-up's invitation: the same each time, and telling nothing."""
-        return self._mac(b"name", follow_up_id.encode())[:_NAME_BYTES].hex()
+        return self._key.sign(b"name|" + follow_up_id.encode(), _NAME_BYTES).hex()
 
     def token(self, invitation: str) -> str:
         name = bytes.fromhex(invitation)
-        signature = self._mac(b"sign", name)[:_SIGNATURE_BYTES]
-        return base64.urlsafe_b64encode(name + signature).decode().rstrip("=")
+        return encode(name + self._key.sign(b"sign|" + name, _SIGNATURE_BYTES))
 
     def url(self, invitation: str) -> str:
         return f"{self.base_url}/s/{self.token(invitation)}"
@@ -48,15 +45,11 @@ class Links:
     def read(self, token: str) -> str | None:
         """The invitation that a token names; None for a token that we did not make."""
         try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
+            raw = decode(token)
+        except ValueError:
             return None
         name, signature = raw[:_NAME_BYTES], raw[_NAME_BYTES:]
-        expected = self._mac(b"sign", name)[:_SIGNATURE_BYTES]
-        return name.hex() if hmac.compare_digest(signature, expected) else None
-
-    def _mac(self, purpose: bytes, content: bytes) -> bytes:
-        return hmac.digest(self._key, purpose + b"|" + content, hashlib.sha256)
+        return name.hex() if self._key.signed(b"sign|" + name, signature, _SIGNATURE_BYTES) else None
 
 
 def opening(follow_up: FollowUp, client: Client | None, now: datetime) -> Opening:
