@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +20,7 @@ from pydantic_settings import SettingsError
 from aftercare.mistakes import Mistake
 from aftercare.stack import PORTS
 from shared.settings import Settings
+from shared.web.auth import Role, issue_token
 
 S = TypeVar("S", bound=Settings)
 
@@ -90,6 +92,11 @@ def token_secret(settings: Settings, data: Path) -> str:
         )
         raise Mistake(f"no secret to sign a token with: {data / SECRETS} does not exist; {advice}")
     return settings.token_secret.get_secret_value()
+
+
+def own_token(data: Path, subject: str, role: Role) -> str:
+    """A token for a command of ours, valid for an hour. Raises Mistake where there is no secret to sign it with."""
+    return issue_token(token_secret(stack_settings(data), data), subject, [role], timedelta(hours=1))
 
 
 def write_private(path: Path, content: Mapping[str, Any]) -> None:

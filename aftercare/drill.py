@@ -5,18 +5,16 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import httpx
 import typer
 
-from aftercare.configuration import DATA, DataFolder, service_url, stack_settings, token_secret
+from aftercare.configuration import DATA, DataFolder, own_token, service_url
 from aftercare.mistakes import Mistake
 from aftercare.terminal import out
 from shared.contracts.types import write_time
-from shared.web.auth import issue_token
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def drill(
     acknowledged it although that was waited for.
     """
     url = url or service_url("crisis", data)
-    token = token or _own_token(data)
+    token = token or own_token(data, "aftercare-drill", "supervisor")
     with httpx.Client(
         base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=wait + 20
     ) as client:
@@ -108,11 +106,6 @@ def drill(
             soft_wrap=True,
         )
         raise typer.Exit(1)
-
-
-def _own_token(data: Path) -> str:
-    secret = token_secret(stack_settings(data), data)
-    return issue_token(secret, "aftercare-drill", ["supervisor"], timedelta(hours=1))
 
 
 def run_drill(client: httpx.Client, wait: Wait) -> tuple[str, Measured]:

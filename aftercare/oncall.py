@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from aftercare.configuration import DATA, DataFolder, service_url, stack_settings, token_secret
+from aftercare.configuration import DATA, DataFolder, own_token, service_url
 from aftercare.mistakes import Mistake
 from aftercare.terminal import out
 from services.crisis.oncall.rota import read_rota
@@ -19,7 +19,6 @@ from services.crisis.oncall.shifts import gaps, now_and_next
 from shared.contracts.types import COMPANY_ZONE, write_time
 from shared.policy.reading import PolicyError
 from shared.policy.workdays import load_calendar
-from shared.web.auth import issue_token
 
 
 def oncall(
@@ -100,7 +99,8 @@ def _time(text: str) -> str:
 
 
 def _of_running(url: str | None, token: str | None, data: Path, days: int) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {token or _own_token(data)}"}
+    token = token or own_token(data, "aftercare-oncall", "engineer")
+    headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=url or service_url("crisis", data), headers=headers, timeout=20) as client:
         return of_service(client, days)
 
@@ -117,8 +117,3 @@ def of_service(client: httpx.Client, days: int) -> dict[str, Any]:
     if not answer.is_success:
         raise Mistake(f"crisis refused: {answer.status_code} {told.get('detail', '')}")
     return told
-
-
-def _own_token(data: Path) -> str:
-    secret = token_secret(stack_settings(data), data)
-    return issue_token(secret, "aftercare-oncall", ["engineer"], timedelta(hours=1))

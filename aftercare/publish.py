@@ -8,17 +8,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import httpx
 import typer
 
-from aftercare.configuration import DATA, DataFolder, service_url, stack_settings, token_secret
+from aftercare.configuration import DATA, DataFolder, own_token, service_url
 from aftercare.mistakes import Mistake
 from aftercare.terminal import out
-from shared.web.auth import issue_token
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 900_000
@@ -63,7 +60,7 @@ def publish(
     Ends with exit code 1 when an event was refused.
     """
     url = url or service_url("intake", data)
-    token = token or _own_token(data)
+    token = token or own_token(data, "aftercare-publish", "publisher")
     accepted = refused = 0
     with _opened(file) as source:
         for answer in _ask(url, token, batches(read_lines(source))):
@@ -78,11 +75,6 @@ def publish(
     out.print(f"{accepted} accepted, {refused} refused")
     if refused:
         raise typer.Exit(1)
-
-
-def _own_token(data: Path) -> str:
-    secret = token_secret(stack_settings(data), data)
-    return issue_token(secret, "aftercare-publish", ["publisher"], timedelta(hours=1))
 
 
 @contextmanager

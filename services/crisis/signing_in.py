@@ -13,6 +13,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.settings import Settings
+from shared.web.auth import openid_configuration
 from shared.web.problems import Problem
 
 Challenge = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{43}$")]
@@ -44,7 +45,7 @@ class SignIn:
     def __init__(
         self, settings: Settings, client_id: str, scope: str, back: str, http: httpx.AsyncClient
     ) -> None:
-        self._issuer = str(settings.oidc_issuer).rstrip("/")
+        self._issuer = str(settings.oidc_issuer)
         self._client_id = client_id
         self._scope = scope
         self._audience = settings.oidc_audience
@@ -106,9 +107,7 @@ class SignIn:
     async def _discover(self) -> dict[str, Any]:
         if self._found is None:
             try:
-                answer = await self._http.get(f"{self._issuer}/.well-known/openid-configuration")
-                answer.raise_for_status()
-                found = answer.json()
+                found = await openid_configuration(self._issuer, self._http)
                 found["authorization_endpoint"], found["token_endpoint"]
             except (httpx.HTTPError, ValueError, KeyError, TypeError):
                 raise _away() from None

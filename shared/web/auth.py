@@ -99,9 +99,15 @@ class Authenticator:
 
     async def _discover(self) -> str:
         async with httpx.AsyncClient(timeout=5) as client:
-            answer = await client.get(f"{str(self._issuer).rstrip('/')}/.well-known/openid-configuration")
-            answer.raise_for_status()
-            return str(answer.json()["jwks_uri"])
+            return str((await openid_configuration(str(self._issuer), client))["jwks_uri"])
+
+
+async def openid_configuration(issuer: str, client: httpx.AsyncClient) -> dict[str, Any]:
+    """What an issuer says of itself (OpenID Connect Discovery 1.0). Raises httpx.HTTPError, ValueError."""
+    answer = await client.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 _bearer = HTTPBearer(auto_error=False, description="An OIDC bearer token with a `roles` claim.")
