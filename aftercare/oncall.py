@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from pydantic import BaseModel
 
 from aftercare.configuration import DATA, DataFolder, own_token, service_url
 from aftercare.mistakes import Mistake
@@ -16,7 +17,8 @@ from aftercare.terminal import out
 from services.crisis.oncall.rota import read_rota
 from services.crisis.oncall.rotation import Span
 from services.crisis.oncall.shifts import gaps, now_and_next
-from shared.contracts.types import COMPANY_ZONE, write_time
+from services.crisis.oncall_api import GapView, RoleView
+from shared.contracts.types import COMPANY_ZONE
 from shared.policy.reading import PolicyError
 from shared.policy.workdays import load_calendar
 
@@ -55,23 +57,15 @@ def of_file(path: Path, days: int, now: datetime) -> dict[str, Any]:
         raise Mistake(f"the rota cannot be used:\n{error}") from None
     span = Span(now, now + timedelta(days=days))
     found = {role: rota.shifts(role, span, []) for role in rota.roles}
-    roles = [now_and_next(role, shifts, span) for role, shifts in found.items()]
-    return {
-        "roles": [
-            {
-                "role": one.role,
-                "now": one.now,
-                "next_at": write_time(one.next_at) if one.next_at else None,
-                "next": one.next,
-            }
-            for one in roles
-        ],
-        "gaps": [
-            {"role": gap.role, "start": write_time(gap.start), "end": write_time(gap.end)}
-            for role, shifts in found.items()
-            for gap in gaps(role, shifts, span)
-        ],
-    }
+    roles = [RoleView.model_validate(now_and_next(role, shifts, span)) for role, shifts in found.items()]
+    empty = [
+        GapView.model_validate(gap) for role, shifts in found.items() for gap in gaps(role, shifts, span)
+    ]
+    return {"roles": [_plain(one) for one in roles], "gaps": [_plain(one) for one in empty]}
+
+
+def _plain(view: BaseModel) -> dict[str, Any]:
+    return view.model_dump(mode="json")
 
 
 def said(told: dict[str, Any], days: int) -> Iterator[str]:

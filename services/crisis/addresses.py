@@ -7,19 +7,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
+from services.crisis.parts import Part
 from shared.contracts.types import Code
 from shared.policy.model import Duration
 
 LATEST_STAGE = timedelta(minutes=30)
 """A channel that waits longer would come after the chain has begun again."""
-
-
-class Part(BaseModel):
-    """A frozen part of the roster."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Channelled(Part):

@@ -18,8 +18,9 @@ from services.crisis.oncall.hand_overs import HandOvers, Note
 from services.crisis.oncall.holders import OnCall
 from services.crisis.oncall.overrides import NotPossible, Override
 from services.crisis.oncall.rotation import Span
-from services.crisis.oncall.shifts import Gap, NowAndNext, Shift, now_and_next
+from services.crisis.oncall.shifts import Shift, now_and_next
 from services.crisis.oncall.store import OnCallStore
+from services.crisis.parts import Part
 from shared.clock import Clock
 from shared.contracts.types import Code, Id, Timestamp, staff_id
 from shared.web.auth import Principal, allowed
@@ -30,11 +31,7 @@ Supervisor = Annotated[Principal, Depends(allowed("supervisor"))]
 Reader = Annotated[Principal, Depends(allowed("supervisor", "engineer"))]
 
 
-class Asked(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class OverrideAsked(Asked):
+class OverrideAsked(Part):
     """Let this person be on call in the role for a while."""
 
     role: Code
@@ -43,7 +40,7 @@ class OverrideAsked(Asked):
     end: Timestamp
 
 
-class SwapSide(Asked):
+class SwapSide(Part):
     """A shift, by its beginning, and who has it."""
 
     role: Code
@@ -51,14 +48,14 @@ class SwapSide(Asked):
     start: Timestamp
 
 
-class SwapAsked(Asked):
+class SwapAsked(Part):
     """Let two people take each other's shift."""
 
     one: SwapSide
     other: SwapSide
 
 
-class HandOverAsked(Asked):
+class HandOverAsked(Part):
     """A note about a change of shift; without `at` about the nearest one."""
 
     role: Code
@@ -66,7 +63,13 @@ class HandOverAsked(Asked):
     note: Annotated[str, Field(min_length=1, max_length=4000)]
 
 
-class RoleView(BaseModel):
+class Shown(BaseModel):
+    """What is read off a part of the rota, field by field."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class RoleView(Shown):
     """Who has a role now, and from when somebody else does. Empty lists: nobody."""
 
     role: str
@@ -75,7 +78,7 @@ class RoleView(BaseModel):
     next: tuple[str, ...]
 
 
-class ShiftView(BaseModel):
+class ShiftView(Shown):
     role: str
     person: str
     start: Timestamp
@@ -83,13 +86,13 @@ class ShiftView(BaseModel):
     source: Literal["rotation", "override"]
 
 
-class GapView(BaseModel):
+class GapView(Shown):
     role: str
     start: Timestamp
     end: Timestamp
 
 
-class OverrideView(BaseModel):
+class OverrideView(Shown):
     """An override that holds; `swap` is what the two of a swap have in common."""
 
     id: str
@@ -144,12 +147,14 @@ def on_call_routes(
         span = Span(now, now + timedelta(days=days))
         found = {role: on_call.shifts(role, span) for role in on_call.roles}
         return OnCallView(
-            roles=[_see_role(now_and_next(role, shifts, span)) for role, shifts in found.items()],
-            shifts=[_see_shift(shift) for shifts in found.values() for shift in shifts],
-            gaps=[_see_gap(gap) for gap in on_call.gaps(span)],
+            roles=[
+                RoleView.model_validate(now_and_next(role, shifts, span)) for role, shifts in found.items()
+            ],
+            shifts=[ShiftView.model_validate(shift) for shifts in found.values() for shift in shifts],
+            gaps=[GapView.model_validate(gap) for gap in on_call.gaps(span)],
             hand_overs=await _notes(who, notes),
             overrides=[
-                _see_override(one)
+                OverrideView.model_validate(one)
                 for one in sorted(on_call.overrides.values(), key=lambda one: (one.start, one.id))
                 if one.withdrawn_at is None and one.start < span.end and span.start < one.end
             ],
@@ -177,7 +182,7 @@ def on_call_routes(
                 known, asked.role, asked.person, span, staff_id(who.subject), clock.now()
             )
             await _keep([made])
-        return _see_override(made)
+        return OverrideView.model_validate(made)
 
     @router.delete(
         "/overrides/{override_id}", status_code=204, summary="Take back an override, or a swap as a whole"
@@ -201,7 +206,7 @@ def on_call_routes(
                 known, _shift(asked.one), _shift(asked.other), people, staff_id(who.subject), clock.now()
             )
             await _keep(made)
-        return [_see_override(one) for one in made]
+        return [OverrideView.model_validate(one) for one in made]
 
     async def _stored() -> list[Override]:
         """What is known at every replica: a decision is taken on that."""
@@ -273,33 +278,6 @@ async def _deciding() -> AsyncIterator[None]:
     except (PyMongoError, TimeoutError):
         advice = "it cannot be written down just now: try again, which is harmless"
         raise Problem(503, "database-away", advice) from None
-
-
-def _see_role(found: NowAndNext) -> RoleView:
-    return RoleView(role=found.role, now=found.now, next_at=found.next_at, next=found.next)
-
-
-def _see_shift(shift: Shift) -> ShiftView:
-    return ShiftView(
-        role=shift.role, person=shift.person, start=shift.start, end=shift.end, source=shift.source
-    )
-
-
-def _see_gap(gap: Gap) -> GapView:
-    return GapView(role=gap.role, start=gap.start, end=gap.end)
-
-
-def _see_override(one: Override) -> OverrideView:
-    """An override as it is told."""
-    return OverrideView(
-        id=one.id,
-        swap=one.swap,
-        role=one.role,
-        person=one.person,
-        start=one.start,
-        end=one.end,
-        made_by=one.made_by,
-    )
 
 
 def _see_note(note: Note) -> HandOverView:

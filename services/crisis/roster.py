@@ -26,7 +26,8 @@ from pathlib import Path
 
 from pydantic import model_validator
 
-from services.crisis.addresses import Account, Address, Part, Phone
+from services.crisis.addresses import Account, Address, Phone
+from services.crisis.parts import Part
 from shared.contracts.types import Code, Id
 from shared.policy.reading import read
 

@@ -34,8 +34,9 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from services.crisis.oncall.ical import CalendarError, Events, read_calendar
 from services.crisis.oncall.overrides import Override, in_force
-from services.crisis.oncall.rotation import LONGEST, Held, Part, Rotation, Span, held, perhaps_held
-from services.crisis.oncall.shifts import Gap, Shift, gaps, one_after_the_other, shifts
+from services.crisis.oncall.rotation import LONGEST, Held, Rotation, Span, held, perhaps_held
+from services.crisis.oncall.shifts import Shift, one_after_the_other, shifts
+from services.crisis.parts import Part
 from shared.contracts.types import COMPANY_ZONE, Code, Id
 from shared.policy.reading import PolicyError, Problem, problem_at, read
 from shared.policy.workdays import WorkCalendar
@@ -115,10 +116,6 @@ class Rota:
         layers = [self._held(role, layer, around) for layer in schedule.layers]
         perhaps = [self._perhaps(layer, around) for layer in schedule.layers]
         return shifts(role, [*layers, *perhaps], in_force(overrides, role), span)
-
-    def gaps(self, role: str, span: Span, overrides: Sequence[Override]) -> list[Gap]:
-        """When nobody is on call in a role within the span."""
-        return gaps(role, self.shifts(role, span, overrides), span)
 
     def people(self) -> frozenset[str]:
         """The ids of everybody in the file and its calendars."""

@@ -14,8 +14,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
+from services.crisis.parts import Part
 from shared.contracts.types import Code, Id
 from shared.policy.workdays import WorkCalendar
 
@@ -30,12 +31,6 @@ Days = Weekday | Literal["working-days", "days-off"]
 """`working-days`, `days-off`: by the State Council's calendar, make-up days included (shared/policy/workdays.py)."""
 
 _UNITS = {"hour": timedelta(hours=1), "day": DAY, "week": timedelta(weeks=1)}
-
-
-class Part(BaseModel):
-    """A part of the rota's file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _clock_time(value: Any) -> time:

@@ -9,6 +9,7 @@ import pytest
 from services.crisis.oncall.feed import Feed, UnknownAddress, calendar
 from services.crisis.oncall.ical import read_calendar
 from services.crisis.oncall.rotation import Held
+from services.crisis.oncall.shifts import gaps
 from tests.builders import at
 from tests.unit.crisis.oncall.rotas import ROLE, override, rota, rotation, span
 
@@ -49,6 +50,8 @@ def test_the_calendar_can_be_read_again_and_an_override_keeps_the_event() -> Non
 
 def test_a_gap_is_an_event_that_is_nobodys() -> None:
     week = span("2026-03-23 09:00", 1)
-    text = calendar([], rota(rotation("a", begins="2027-01-01")).gaps(ROLE, week, []), week.start)
+    text = calendar(
+        [], gaps(ROLE, rota(rotation("a", begins="2027-01-01")).shifts(ROLE, week, []), week), week.start
+    )
     assert "SUMMARY:无人值班：on-call / Nobody is on call: on-call" in text
     assert "X-AFTERCARE-PERSON" not in text

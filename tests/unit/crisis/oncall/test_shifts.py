@@ -70,7 +70,8 @@ def test_one_holder_at_a_time(parts: list[Rotation], changes: list[Override]) ->
 @given(layers, overrides)
 def test_shifts_and_gaps_fill_the_time(parts: list[Rotation], changes: list[Override]) -> None:
     among = rota(*parts)
-    found, empty = among.shifts(ROLE, AMONG, changes), among.gaps(ROLE, AMONG, changes)
+    found = among.shifts(ROLE, AMONG, changes)
+    empty = gaps(ROLE, found, AMONG)
     pieces = sorted([(one.start, one.end) for one in found] + [(gap.start, gap.end) for gap in empty])
     assert pieces[0][0] <= AMONG.start
     assert pieces[-1][1] >= AMONG.end
@@ -128,7 +129,7 @@ def test_an_override_cuts_a_shift_in_two() -> None:
 
 
 def test_a_gap_is_seen_where_a_layer_ends() -> None:
-    found = rota(rotation("a", ends=date(2026, 3, 25))).gaps(ROLE, AMONG, [])
+    found = gaps(ROLE, rota(rotation("a", ends=date(2026, 3, 25))).shifts(ROLE, AMONG, []), AMONG)
     assert [(gap.start, gap.end) for gap in found] == [(at("2026-03-25 09:00"), AMONG.end)]
 
 
@@ -139,7 +140,7 @@ def test_without_a_shift_all_is_a_gap() -> None:
 def test_nobody_is_left_alone_in_a_year_whose_working_days_are_unknown() -> None:
     among = rota(rotation("a", only_on=("days-off",)), workdays=WorkCalendar(unknown_year="all-worked"))
     week = span("2099-03-02 09:00")
-    assert among.gaps(ROLE, week, []) == []
+    assert gaps(ROLE, among.shifts(ROLE, week, []), week) == []
     both = rota(rotation("a", only_on=("days-off",)), rotation("b"))
     assert held_by(both.shifts(ROLE, week, []), week.start) == "b", "who has it for certain stands before"
 
