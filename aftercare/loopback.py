@@ -18,8 +18,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(app: Any, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Serve until the block ends; yields the base URL."""
+async def serve(
+    app: Any, host: str = "127.0.0.1", port: int = 0, *, graceful: bool = False
+) -> AsyncIterator[str]:
+    """Serve until the block ends; yields the base URL. `graceful`: wait then for the answers that are under way."""
     server = _Server(uvicorn.Config(app, host, port, lifespan="off", log_level="warning", access_log=False))
     serving = asyncio.create_task(server.serve())
     try:
@@ -29,5 +31,5 @@ async def serve(app: Any, host: str = "127.0.0.1", port: int = 0) -> AsyncIterat
             await asyncio.sleep(0.005)
         yield f"http://{host}:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit, server.force_exit = True, not graceful
         await serving

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from aiokafka import ConsumerRecord
-from typer.testing import CliRunner, Result
 
-from aftercare.cli import app
-from aftercare.configuration import variable
 from aftercare.tail import records
 from shared.contracts.topics import SERVICES, TOPICS
 from shared.messaging.bus import Outgoing, Publisher
@@ -26,25 +23,8 @@ from shared.mongo.client import Database, connect, database
 from shared.settings import Settings
 from tests import builders
 from tests.integration.aftercare.processes import free_ports, process, until
+from tests.integration.conftest import Invoke
 from tests.system import records_on
-
-Invoke = Callable[..., Awaitable[Result]]
-
-
-@pytest.fixture
-def aftercare(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
-    """`await aftercare("topics", "apply")` runs the command line on the engines, in this test's namespace."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AFTERCARE_")]:
-        monkeypatch.delenv(name)
-    for name, value in settings.items():
-        monkeypatch.setenv(variable(name), str(value).lower() if isinstance(value, bool) else str(value))
-
-    async def invoke(*arguments: str) -> Result:
-        # In a thread: a command runs an event loop of its own.
-        return await asyncio.to_thread(CliRunner().invoke, app, list(arguments))
-
-    return invoke
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.builders import crisis_flagged
 from tests.engines.process import Process
 from tests.engines.services import service
 from tests.integration.aftercare.processes import until
-from tests.integration.crisis.conftest import Invoke
+from tests.integration.conftest import Invoke
 from tests.system import FAR, records_on
 
 

@@ -17,7 +17,7 @@ from services.crisis.settings import CrisisSettings
 from shared.contracts.envelope import Event
 from shared.contracts.events import CrisisFlagged
 from tests.builders import at, client_erased, crisis_flagged
-from tests.integration.crisis.conftest import Invoke
+from tests.integration.conftest import Invoke
 from tests.integration.crisis.test_pages import path, told
 from tests.system import System
 

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from aftercare import loopback
 from aftercare.engines import free_port
-from aftercare.fake_wecom import UNLIMITED, FakeWeCom
+from aftercare.fake_wecom import FakeWeCom
 from services.intake.main import build
 from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Event
@@ -27,18 +27,6 @@ from tests.integration.shared.own_mongo import impatient, own_mongo
 from tests.system import System
 
 PATIENCE = 0.3
-
-
-@pytest.fixture
-def bot() -> FakeWeCom:
-    return FakeWeCom(per_minute=UNLIMITED)
-
-
-@pytest.fixture
-async def paging(bot: FakeWeCom) -> AsyncIterator[dict[str, Any]]:
-    """Settings of crisis with which every page goes to the bot."""
-    async with bot.serve() as address:
-        yield {"wecom_webhooks": f"{address}?key=one"}
 
 
 async def post(system: System, *events: Event) -> httpx.Response:

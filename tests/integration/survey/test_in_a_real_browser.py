@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvicorn
-
-from aftercare.engines import free_port
+from aftercare import loopback
 from services.survey.domain.links import Links
 from shared.mongo.encryption import master_key
 from tests.integration.survey.browser import Browser, phone_browser
 from tests.integration.survey.events import due, planned
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from tests.conftest import Start
     from tests.system import System
 
@@ -28,23 +21,6 @@ SMALL_TARGETS = """
 return [...document.querySelectorAll('main a, button, label.option, footer a, .language')]
   .filter(one => one.getBoundingClientRect().height < 44).map(one => one.textContent.trim())
 """
-
-
-@asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    """The running app behind a socket."""
-    port = free_port()
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_level="warning")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(20):
-        while not server.started:  # noqa: ASYNC110 - the server offers no event
-            await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await task
 
 
 def link_of(system: System, follow_up_id: str) -> str:
@@ -67,7 +43,10 @@ async def seen(browser: Browser, name: str) -> None:
 
 
 async def test_a_client_answers_by_tapping_and_another_is_helped(stack: Start) -> None:
-    async with stack("survey", start="2026-03-17 10:00") as system, served(system.app("survey")) as base:
+    async with (
+        stack("survey", start="2026-03-17 10:00") as system,
+        loopback.serve(system.app("survey")) as base,
+    ):
         await system.publish(
             *(
                 maker(follow_up_id=key)
