@@ -72,11 +72,16 @@ def namespace() -> str:
 
 
 @pytest.fixture
-def settings(engines: Engines, namespace: str) -> dict[str, Any]:
-    """The settings that all services of a test share."""
+async def settings(
+    request: pytest.FixtureRequest, engines: Engines, namespace: str
+) -> AsyncIterator[dict[str, Any]]:
+    """The settings that all services of a test share. Its topics are gone afterwards where the broker can do that."""
     from aftercare.stack import embedded_settings
+    from tests.engines.kafka import delete_topics
 
-    return embedded_settings(engines, "tests", namespace)
+    yield embedded_settings(engines, "tests", namespace)
+    if request.config.getoption("--kafka"):
+        await delete_topics(engines.kafka, namespace)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from aiokafka.admin import AIOKafkaAdminClient
+
 from aftercare.engines import EngineMissing, free_port
 from tests.engines.process import Process
 
@@ -136,3 +138,13 @@ class KafkaCluster:
         )
         if done.returncode:
             raise EngineMissing(f"Kafka could not format its folder: {done.stderr.decode()[-300:]}")
+
+
+async def delete_topics(bootstrap: str, prefix: str) -> None:
+    """Delete every topic whose name begins so: each one that stays takes some 30 KiB of a broker's heap."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(prefix)])
+    finally:
+        await admin.close()

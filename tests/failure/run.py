@@ -28,7 +28,7 @@ from shared.messaging.bus import Outgoing, Publisher, create_topics
 from shared.messaging.progress import Progress
 from shared.mongo.client import Database, connect, database
 from tests.builders import COMPANY
-from tests.engines.kafka import KafkaCluster
+from tests.engines.kafka import KafkaCluster, delete_topics
 from tests.engines.mongo import ReplicaSet
 from tests.engines.process import Process
 from tests.engines.services import production_settings, service
@@ -432,10 +432,4 @@ async def _create_topics(settings: Any) -> None:
 async def _clear(run: Run, client: Any) -> None:
     for db in run.databases.values():
         await client.drop_database(db.name)
-    admin = AIOKafkaAdminClient(bootstrap_servers=run.cluster.kafka.bootstrap)
-    await admin.start()
-    try:
-        mine = [name for name in await admin.list_topics() if name.startswith(run.topic(""))]
-        await admin.delete_topics(mine)
-    finally:
-        await admin.close()
+    await delete_topics(run.cluster.kafka.bootstrap, run.topic(""))
