@@ -209,7 +209,7 @@ class Dispatcher:
     async def _attempt(self, channel: Channel, message: Message) -> Accepted | Rejected:
         if self._counts and self._budgets.blocked(channel.key):
             return self._passed_over(channel, "rate-limited")
-        if self._counts and not self._budgets.take(channel.key, channel.limits, urgent=message.urgent):
+        if self._counts and not self._budgets.take(channel.key, channel.limits, danger=message.danger):
             return self._passed_over(channel, OVER_BUDGET)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):

@@ -42,6 +42,7 @@ class Composer:
             title=lines[0],
             words=self._words(incident),
             urgent=not incident.drill,
+            danger=incident.crisis,
             topic=topic(incident.id, incident.run),
         )
 

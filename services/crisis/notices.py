@@ -92,6 +92,7 @@ class Notices:
                 at=now,
                 title=_said(counts, "zh"),
                 urgent=False,
+                danger=False,
             )
 
         reach = await self._dispatcher.send([role], compose, pages=False)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
+import structlog
+
+from shared.policy.reading import PolicyError
 from shared.policy.schedule import within_hours
 from shared.policy.versions import Policies
-from shared.policy.workdays import load_calendar
+from shared.policy.workdays import UnknownYear, WorkCalendar, load_calendar
+
+log = structlog.get_logger(__name__)
 
 
 class WorkingHours:
@@ -16,10 +22,10 @@ class WorkingHours:
     kept back on a working day.
     """
 
-    def __init__(self, policies: Policies) -> None:
+    def __init__(self, policies: Policies, workdays_file: Path | None = None) -> None:
         self._policies = policies
         self._calendars = {
-            policy.version: load_calendar(unknown_year=policy.switches.unknown_year)
+            policy.version: _calendar(workdays_file, policy.switches.unknown_year)
             for policy in policies.versions
         }
 
@@ -33,3 +39,13 @@ class WorkingHours:
         """The next full hour of the company's clock."""
         local = instant.astimezone(self._policies.by(instant).switches.zone)
         return local.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+
+
+def _calendar(path: Path | None, unknown_year: UnknownYear) -> WorkCalendar:
+    """The company's calendar; without the file, if that cannot be used: it must not keep crisis from starting."""
+    try:
+        return load_calendar(path, unknown_year)
+    except PolicyError as error:
+        problems = [str(problem) for problem in error.problems]
+        log.error("the working days cannot be used: those of the release hold", problems=problems)
+        return load_calendar(unknown_year=unknown_year)

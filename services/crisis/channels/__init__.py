@@ -24,7 +24,9 @@ class Message:
     words: Mapping[str, str] = field(default_factory=dict)
     """What the gaps of a template are filled with (`what`, `subject`, `until`); without them it is not for phones."""
     urgent: bool = True
-    """Somebody may be in danger: it may use up what the provider takes. Drills and notices leave some of it."""
+    """Somebody must act now: providers that know of a severity are told so."""
+    danger: bool = True
+    """Somebody may be in danger: it may use up what the provider takes. All else leaves half of it."""
     topic: str = ""
     """What the messages that one acknowledgement ends have in common, for systems that page people themselves."""
 

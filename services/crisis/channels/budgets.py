@@ -32,8 +32,8 @@ class Budgets:
         """Its provider takes nothing for so long."""
         self._blocked[key] = self._clock.now() + timedelta(seconds=seconds)
 
-    def take(self, key: str, limits: Sequence[Limit], *, urgent: bool) -> bool:
-        """Whether one more may go out; if so, it is counted. What is not urgent gets half of each limit."""
+    def take(self, key: str, limits: Sequence[Limit], *, danger: bool) -> bool:
+        """Whether one more may go out; if so, it is counted. What is about nobody in danger gets half of each limit."""
         if not limits:
             return True
         now = self._clock.now()
@@ -43,7 +43,7 @@ class Budgets:
             sent.popleft()
         for limit in limits:
             since = now - timedelta(seconds=limit.seconds)
-            most = limit.count if urgent else max(limit.count // 2, 1)
+            most = limit.count if danger else max(limit.count // 2, 1)
             if sum(1 for at in reversed(sent) if at > since) >= most:
                 return False
         sent.append(now)

@@ -12,8 +12,8 @@ from tests.unit.crisis.stories import FLAGGED
 LIMITS = (Limit(4, 60),)
 
 
-def taken(budgets: Budgets, count: int, *, urgent: bool = True, key: str = "bot") -> list[bool]:
-    return [budgets.take(key, LIMITS, urgent=urgent) for _ in range(count)]
+def taken(budgets: Budgets, count: int, *, danger: bool = True, key: str = "bot") -> list[bool]:
+    return [budgets.take(key, LIMITS, danger=danger) for _ in range(count)]
 
 
 def test_the_fifth_of_a_minute_is_over_budget_until_the_first_is_a_minute_old() -> None:
@@ -31,9 +31,9 @@ def test_each_address_has_its_own() -> None:
     assert taken(budgets, 4) == taken(budgets, 4, key="another") == [True] * 4
 
 
-def test_what_is_not_urgent_leaves_half_for_what_is() -> None:
+def test_what_is_not_danger_leaves_half_for_what_is() -> None:
     budgets = Budgets(VirtualClock(FLAGGED))
-    assert taken(budgets, 3, urgent=False) == [True, True, False]
+    assert taken(budgets, 3, danger=False) == [True, True, False]
     assert taken(budgets, 3) == [True, True, False]
 
 
@@ -44,7 +44,7 @@ def test_all_limits_hold() -> None:
     answers = []
     for minute in range(5):
         clock.advance(FLAGGED + timedelta(minutes=minute))
-        answers.append(budgets.take("phone", limits, urgent=True))
+        answers.append(budgets.take("phone", limits, danger=True))
     assert answers == [True, True, True, False, False]
 
 

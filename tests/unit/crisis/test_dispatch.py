@@ -82,17 +82,24 @@ class World:
             return httpx.Response(204)
         return await httpx.ASGITransport(app).handle_async_request(request)
 
-    async def page(self, *, urgent: bool = True, words: bool = True) -> dispatch.Reach:
-        return await self.dispatcher.send(["on-call"], lambda who: message(who, urgent=urgent, words=words))
+    async def page(self, *, danger: bool = True, words: bool = True) -> dispatch.Reach:
+        return await self.dispatcher.send(["on-call"], lambda who: message(who, danger=danger, words=words))
 
     async def page_later(self, stage: float, seconds: float = 45.0) -> dispatch.Reach:
         return await self.dispatcher.send_later(["staff-1"], stage, message, seconds)
 
 
-def message(who: Recipient, *, urgent: bool = True, words: bool = True) -> Message:
+def message(who: Recipient, *, danger: bool = True, words: bool = True) -> Message:
     said = {"what": "心理危机（高）", "subject": "client-1", "until": "04-01 10:30"} if words else {}
     return Message(
-        f"incident:{who.id}", "页", {"incident_id": "incident"}, FLAGGED, "页", said, urgent, "incident"
+        f"incident:{who.id}",
+        "页",
+        {"incident_id": "incident"},
+        FLAGGED,
+        "页",
+        said,
+        topic="incident",
+        danger=danger,
     )
 
 
@@ -199,7 +206,7 @@ async def test_over_budget_means_the_next_channel_and_the_provider_is_not_asked(
 
 async def test_drills_leave_half_of_the_budget_for_crises() -> None:
     world = World(BOT)
-    drills = [(await world.page(urgent=False)).reached for _ in range(10)]
+    drills = [(await world.page(danger=False)).reached for _ in range(10)]
     assert drills == [1] * 9 + [0]
     assert [(await world.page()).reached for _ in range(9)] == [1] * 9
 

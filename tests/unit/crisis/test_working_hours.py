@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,10 +15,10 @@ HOURS = WorkingHours(load_versions())
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
-def told(text: str) -> str:
+def told(text: str, hours: WorkingHours = HOURS) -> str:
     """When what may be told from then on is told, written as it is read."""
     instant = datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)
-    return f"{HOURS.at(instant).astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+    return f"{hours.at(instant).astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,11 @@ def test_a_year_whose_notice_is_not_out_is_told_on_its_weekdays() -> None:
 def test_the_full_hour_is_that_of_the_company() -> None:
     instant = datetime.fromisoformat("2026-04-01T09:59:59+08:00")
     assert HOURS.full_hour_after(instant) == datetime.fromisoformat("2026-04-01T10:00:00+08:00")
+
+
+def test_the_companys_own_notices_count_and_a_broken_file_holds_up_nothing(tmp_path: Path) -> None:
+    notices = tmp_path / "workdays.yaml"
+    notices.write_text("notices: [{reference: 'No. 1', days_off: [2026-04-01]}]")
+    assert told("2026-04-01 10:00", WorkingHours(load_versions(), notices)) == "2026-04-02 09:00"
+    notices.write_text("notices: [{reference: 'No. 1', days_off: [someday]}]")
+    assert told("2026-04-01 10:00", WorkingHours(load_versions(), notices)) == "2026-04-01 10:00"
