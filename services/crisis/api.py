@@ -20,12 +20,14 @@ from pydantic import BaseModel, ConfigDict
 from pymongo.errors import PyMongoError
 
 from services.crisis import domain
+from services.crisis.board import Unavailable
+from services.crisis.chains import Chains
 from services.crisis.domain import Flag, Incident, NotPossible, State
 from services.crisis.flags import TOPIC, unreadable_over_http
 from services.crisis.links import Expired, Forged, Link, Links
 from services.crisis.message import Composer
 from services.crisis.once import Key, Once
-from services.crisis.pager import Pager, Raised, Unavailable
+from services.crisis.pager import Pager, Raised
 from services.crisis.pages import ACKNOWLEDGE_POLICY, acknowledge_page, said
 from services.crisis.store import Store
 from shared.clock import Clock
@@ -147,7 +149,7 @@ class Taken(BaseModel):
     stored: bool
 
 
-def see(incident: Incident, pager: Pager) -> IncidentView:
+def see(incident: Incident, chains: Chains) -> IncidentView:
     """An incident as staff see it."""
     return IncidentView(
         incident_id=incident.id,
@@ -165,7 +167,7 @@ def see(incident: Incident, pager: Pager) -> IncidentView:
         intervening_at=incident.intervening_at,
         resolved_at=incident.resolved_at,
         head_told_at=incident.head_told_at,
-        next_at=domain.next_at(incident, pager.chains.of(incident)),
+        next_at=domain.next_at(incident, chains.of(incident)),
     )
 
 
@@ -197,6 +199,7 @@ def person(principal: Principal) -> str:
 def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: Clock) -> APIRouter:
     """The routes of the crisis service."""
     router = APIRouter()
+    board = pager.board
     flaggers = Depends(allowed("publisher", "operations", "counsellor", "supervisor"))
     supervisors = allowed("supervisor")
     once = Once()
@@ -236,7 +239,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         except Exception as error:  # whatever it is, somebody may be in danger
             log.error("reading a flag failed", error=type(error).__name__)
             raise Refused("handler-error", "", "reading the flag failed") from None
-        if pager.is_reused(flag):
+        if board.is_reused(flag):
             raise Refused("id-reused", "id", "a flag with this source and id said something else before")
         metrics.FLAGS.labels("http", "read").inc()
         return pager.raise_flag(flag)
@@ -292,7 +295,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     ) -> IncidentPage:
         found = {incident.id: incident for incident in await _listed(state, limit, cursor)}
         if cursor is None:  # what is only in memory, or newer there
-            for watch in pager.board.values():
+            for watch in board.watches.values():
                 incident = watch.incident
                 if incident.deadline is None and (state is None or incident.state == state):
                     found[incident.id] = incident
@@ -301,7 +304,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
         items = sorted(found.values(), key=lambda i: (i.opened_at or clock.now(), i.id), reverse=True)[:limit]
         last = items[-1] if len(items) == limit else None
         following = f"{write_time(last.opened_at)}~{last.id}" if last and last.opened_at else None
-        return IncidentPage(items=[see(incident, pager) for incident in items], next=following)
+        return IncidentPage(items=[see(incident, board.chains) for incident in items], next=following)
 
     async def _listed(state: State | None, limit: int, cursor: str | None) -> list[Incident]:
         before: tuple[datetime, str] | None = None
@@ -332,9 +335,9 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
             async with asyncio.timeout(3):
                 lines = {line.id: line for line in await store.timeline(incident.id)} | lines
         ordered = sorted(lines.values(), key=lambda line: line.order)
-        view = see(incident, pager).model_dump()
+        view = see(incident, board.chains).model_dump()
         return IncidentWithTimeline(
-            **view, written_down=pager.is_written(incident.id), timeline=[see_line(line) for line in ordered]
+            **view, written_down=board.is_written(incident.id), timeline=[see_line(line) for line in ordered]
         )
 
     async def _do(incident_id: str, decide: Callable[[Incident], Incident]) -> Incident:
@@ -419,9 +422,9 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
 
         incident = await _do(incident_id, decide)
         once.keep(by, incident_id, key)
-        if not await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS):
+        if not await board.written_down(incident.id, WRITTEN_WITHIN_SECONDS):
             response.status_code = 202  # it holds, and is written down as soon as the database is back
-        return see(incident, pager)
+        return see(incident, board.chains)
 
     _command("acknowledge", "I take it up (repeating is harmless)", domain.acknowledge)
     _command("join", "I help as well (repeating is harmless)", domain.take_part)
@@ -453,7 +456,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
             mine = incident.acknowledged_by == link.recipient
             return _answer(200, f"crisis.answer.{'acknowledged' if mine else 'already'}", incident)
         await pager.command(incident.id, lambda known: domain.acknowledge(known, link.recipient, clock.now()))
-        await pager.written_down(incident.id, WRITTEN_WITHIN_SECONDS)
+        await board.written_down(incident.id, WRITTEN_WITHIN_SECONDS)
         return _answer(200, "crisis.answer.acknowledged", incident)
 
     async def _behind(token: str) -> tuple[Link, Incident] | Response:

@@ -16,9 +16,10 @@ import httpx
 import structlog
 
 from services.crisis import domain
+from services.crisis.board import Watch
 from services.crisis.flags import FlagReader
 from services.crisis.keeper import Keeper
-from services.crisis.pager import Pager, Watch
+from services.crisis.pager import Pager
 from shared.clock import Clock
 from shared.observability import metrics
 
@@ -54,6 +55,7 @@ class Auditor:
         client: httpx.AsyncClient,
     ) -> None:
         self._pager = pager
+        self._board = pager.board
         self._keeper = keeper
         self._flags = flags
         self._clock = clock
@@ -77,13 +79,13 @@ class Auditor:
     def look(self) -> list[str]:
         """What is wrong, as codes; mends what it can."""
         problems = [
-            problem for watch in list(self._pager.board.values()) if (problem := self._checked(watch))
+            problem for watch in list(self._board.watches.values()) if (problem := self._checked(watch))
         ]
-        problems += [f"unreadable {key}" for key in self._pager.unreadable]
+        problems += [f"unreadable {key}" for key in self._board.unreadable]
         if not self._pager.running or self._pager.ticks == self._ticks:
             problems.append("pager-stands-still")
         self._ticks = self._pager.ticks
-        self._pager.wake.set()  # a pager that moves will have ticked by the next look
+        self._board.wake.set()  # a pager that moves will have ticked by the next look
         if self._away("bus", self._flags.reading):
             problems.append("flags-not-read")
         if self._away("database", not (self._keeper.failing and self._keeper.backlog)):
@@ -99,7 +101,7 @@ class Auditor:
 
     def _check(self, watch: Watch) -> str | None:
         incident = watch.incident
-        at = domain.next_at(incident, self._pager.chains.of(incident))
+        at = domain.next_at(incident, self._board.chains.of(incident))
         if incident.timeline[-1].at > self._clock.now() + OVERDUE:
             return f"ahead-of-time {incident.id}"
         if at is None and incident.awaiting:
@@ -109,8 +111,12 @@ class Auditor:
         ]
         if incident.awaiting and attempts and attempts[-1].kind == "page-failed":
             return f"reaches-nobody {incident.id}"
-        if at is None or watch.worker is not None or at > self._clock.now() - OVERDUE:
+        if at is None or at > self._clock.now() - OVERDUE:
             return None
+        if watch.worker is not None:
+            if time.monotonic() - watch.at_work_since < OVERDUE.total_seconds():
+                return None
+            watch.worker.cancel()  # it hangs: the next one begins anew, and better twice than never
         watch.held_until = None  # whoever held it has had long enough
         return f"overdue {incident.id}"
 

@@ -14,10 +14,11 @@ from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
 from services.crisis import domain
+from services.crisis.board import Unavailable
 from services.crisis.dispatch import Dispatcher
 from services.crisis.domain import Contact
 from services.crisis.links import Forged, ReceiptLinks
-from services.crisis.pager import Pager, Unavailable
+from services.crisis.pager import Pager
 from services.crisis.receipts import NoReceipt, Provider, Receipt, answer, read_receipts
 from shared.clock import Clock
 from shared.web.auth import allowed
@@ -87,13 +88,13 @@ def callback_routes(pager: Pager, dispatcher: Dispatcher, links: ReceiptLinks, c
 
     async def _synced(reference: str) -> tuple[str, Contact] | None:
         try:
-            await pager.sync()
+            await pager.board.sync()
         except PyMongoError:
             raise _not_now() from None
         return _on_board(reference)
 
     def _on_board(reference: str) -> tuple[str, Contact] | None:
-        for watch in pager.board.values():
+        for watch in pager.board.watches.values():
             for line in watch.incident.timeline:
                 for contact in line.contacts:
                     if contact.reference == reference:

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
 from services.crisis.api import person
+from services.crisis.board import Board
 from services.crisis.domain import Incident
 from services.crisis.live import Live, Reader
-from services.crisis.pager import Pager
 from services.crisis.pages.console_files import Console
 from services.crisis.signing_in import Challenge, Exchange, SignIn, Tokens
 from services.crisis.store import Store
@@ -80,7 +80,7 @@ class Address(BaseModel):
 
 
 def console_routes(
-    console: Console, live: Live, pager: Pager, store: Store, sign_in: SignIn | None
+    console: Console, live: Live, board: Board, store: Store, sign_in: SignIn | None
 ) -> APIRouter:
     """The routes of the console. They come before those of `/v1/incidents/{incident_id}`."""
     router = APIRouter()
@@ -128,7 +128,7 @@ def console_routes(
                 found = {incident.id: incident for incident in await store.drills(limit)}
         except (PyMongoError, TimeoutError):
             raise Problem(503, "database-away", "the drills cannot be read just now: try again") from None
-        found |= {key: watch.incident for key, watch in pager.board.items() if watch.incident.drill}
+        found |= {key: watch.incident for key, watch in board.watches.items() if watch.incident.drill}
         return Drills(items=sorted(map(measure, found.values()), key=_newest_first)[:limit])
 
     @router.get("/v1/console/sign-in", tags=["console"], summary="Where to sign in for the console")

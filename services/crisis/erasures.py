@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from services.crisis.keeper import SERVICE
 from services.crisis.store import Store
@@ -15,8 +14,6 @@ class Erasures:
     """Makes what was asked to be erased unreadable."""
 
     def __init__(self, store: Store, vault: Vault, progress: Progress) -> None:
-        self.forget: Callable[[str], None] = lambda client_id: None
-        """Takes the client out of what has ended and is still in memory."""
         self.wake = asyncio.Event()
         """Set when a client asked, or when the last incident of one who had asked is over."""
         self._store = store
@@ -31,5 +28,4 @@ class Erasures:
                 for client_id in await self._store.erasures():
                     await self._vault.destroy(client_id)
                     await self._store.forget(client_id)
-                    self.forget(client_id)
             await self.wake.wait()

@@ -142,7 +142,7 @@ class FlagReader:
             event = parse_record(TOPIC, record.headers, record.value, now)
             assert isinstance(event.data, CrisisFlagged)
             flag = domain.read_flag(event, event.data, now)
-            if self._pager.is_reused(flag):
+            if self._pager.board.is_reused(flag):
                 raise Refused("id-reused", "id", "a flag with this source and id said something else before")
         except Refused as refusal:
             return self._raise_unreadable(record, refusal)

@@ -7,7 +7,7 @@ import dataclasses
 import secrets
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -28,6 +28,9 @@ from shared.mongo.documents import Changes
 from shared.mongo.journal import Entry, Journal, Outcome, Parcel
 from shared.observability import metrics
 
+if TYPE_CHECKING:
+    from services.crisis.board import Board
+
 log = structlog.get_logger(__name__)
 
 SERVICE = "crisis"
@@ -42,18 +45,6 @@ MOST_LETTERS_BYTES = 64 * 2**20
 """So much of what could not be read is held in memory until the database takes it."""
 WRITTEN_SECONDS = 30.0
 """An incident that takes longer to be written down waits behind the others: it may be the only one that cannot be."""
-
-
-class Board(Protocol):
-    """The incidents in memory, as the keeper sees them."""
-
-    def snapshot(self, incident_id: str) -> Incident | None:
-        """The incident as it now stands; None when it is not there."""
-        ...
-
-    def written(self, incident: Incident, merged: Incident) -> None:
-        """`incident` was written down as `merged`."""
-        ...
 
 
 class Keeper:

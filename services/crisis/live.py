@@ -21,10 +21,10 @@ from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
 from services.crisis.api import IncidentView, Line, see, see_line
+from services.crisis.board import Board
 from services.crisis.domain import Agency, AssessmentStep, Deadline, Incident, Kind, Moment
 from services.crisis.keeper import Keeper
 from services.crisis.message import Composer
-from services.crisis.pager import Pager
 from shared.clock import Clock
 from shared.contracts.types import Timestamp
 
@@ -33,7 +33,7 @@ BEAT_SECONDS = 10.0
 STREAM_SECONDS = 900.0
 """How long one answer goes on. The page asks again at once, and is asked again who it is."""
 LOOK_SECONDS = 2.0
-"""How often what other replicas wrote is read while anybody watches; else `pager.SYNC_SECONDS` is enough."""
+"""How often what other replicas wrote is read while anybody watches; else `board.SYNC_SECONDS` is enough."""
 LINES = 60
 """The newest lines of a timeline that are sent along; the whole is at `/v1/incidents/{incident_id}`."""
 KEEP_ENDED = 20
@@ -97,12 +97,12 @@ class _Entry:
 
 
 class Live:
-    """Follows the pager, and streams what it sees to any number of readers."""
+    """Follows the board, and streams what it sees to any number of readers."""
 
     def __init__(
-        self, pager: Pager, keeper: Keeper, composer: Composer, clock: Clock, draining: asyncio.Event
+        self, board: Board, keeper: Keeper, composer: Composer, clock: Clock, draining: asyncio.Event
     ) -> None:
-        self._pager = pager
+        self._board = board
         self._keeper = keeper
         self._composer = composer
         self._clock = clock
@@ -115,13 +115,13 @@ class Live:
         self._news = asyncio.Event()
         self.readers = 0
 
-    # --- following the pager ----------------------------------------------------------------------------------
+    # --- following the board ----------------------------------------------------------------------------------
 
     async def follow(self) -> None:
         """Look at the incidents whenever one may have changed, for ever."""
         while True:
-            await self._pager.stirred.wait()
-            self._pager.stirred.clear()
+            await self._board.stirred.wait()
+            self._board.stirred.clear()
             if self.readers:  # else nothing is rendered that nobody reads
                 self.look()
 
@@ -131,16 +131,16 @@ class Live:
             await asyncio.sleep(LOOK_SECONDS)
             if self.readers and self._keeper.prepared.is_set():
                 with suppress(PyMongoError):
-                    await self._pager.sync()
+                    await self._board.sync()
 
     def look(self) -> None:
         """Put down what has changed since the last look."""
         before = self._number
         for key, entry in list(self._entries.items()):
-            latest = self._pager.latest(key)
+            latest = self._board.latest(key)
             if latest is not entry.incident:
                 self._put(key, latest)
-        for key, watch in self._pager.board.items():
+        for key, watch in self._board.watches.items():
             if key not in self._entries:
                 self._put(key, watch.incident)
         if self._number != before:
@@ -163,10 +163,10 @@ class Live:
         """An incident as the console shows it."""
         since = incident.since
         lines = [line for line in incident.timeline if since is None or line.at >= since]
-        chain = self._pager.chains.of(incident)
+        chain = self._board.chains.of(incident)
         timed = since if incident.crisis else None
         return Shown(
-            **see(incident, self._pager).model_dump(),
+            **see(incident, self._board.chains).model_dump(),
             intervene_by=timed and timed + chain.intervention_within,
             head_by=timed and timed + chain.head_within,
             step=next((line.step for line in reversed(lines) if line.kind == "paged"), None),

@@ -9,6 +9,7 @@ from pymongo.errors import PyMongoError
 
 from services.crisis.api import FLAGGING, routes
 from services.crisis.auditor import Auditor
+from services.crisis.board import Board
 from services.crisis.callbacks_api import callback_routes
 from services.crisis.chains import Chains
 from services.crisis.console_api import console_routes, root_of
@@ -80,31 +81,31 @@ def build(
         log.warning("people can be paged over the channels for everybody only", people=unreachable)
     keeper = Keeper(runtime.journal, store, runtime.dead_letters, chains, clock, progress)
     erasures = Erasures(store, runtime.vault, progress)
-    pager = Pager(store, keeper, dispatcher, composer, chains, clock, progress, erasures.wake)
-    erasures.forget = pager.forget
+    board = Board(store, keeper, chains, clock, progress, erasures.wake)
+    pager = Pager(board, store, keeper, dispatcher, composer, clock, progress)
     flags = FlagReader(settings, pager, clock, progress)
-    notices = Notices(store, dispatcher, WorkingHours(policies), clock, progress)
+    notices = Notices(store, dispatcher, WorkingHours(policies, settings.workdays_file), clock, progress)
     heartbeat = settings.heartbeat_url.get_secret_value() if settings.heartbeat_url else None
-    live = Live(pager, keeper, composer, clock, runtime.draining)
+    live = Live(board, keeper, composer, clock, runtime.draining)
     auditor = Auditor(pager, keeper, flags, clock, heartbeat, http)
 
     async def after_batch() -> None:
         erasures.wake.set()
         notices.wake.set()
         try:  # at once: an escalated deadline pages without waiting for the next look
-            await pager.sync()
+            await board.sync()
         except PyMongoError as error:  # it is committed: the next look does it
             log.warning("following up waits for the database", error=type(error).__name__)
 
     runtime.preparations += [
         store.ensure_indexes,
-        pager.load,
+        board.load,
         flags.wait_started,
         on_call_store.ensure_indexes,
     ]
     runtime.react(CrisisReactions(store, chains), TOPICS, after_batch=after_batch)
     runtime.run("pager", pager.run, at_once=True)
-    runtime.run("keeper", lambda: keeper.run(pager), at_once=True)
+    runtime.run("keeper", lambda: keeper.run(board), at_once=True)
     runtime.run("flags", lambda: flags.run(keeper.prepared.wait), at_once=True)
     if isinstance(
         clock, SystemClock
@@ -117,7 +118,7 @@ def build(
     runtime.run("publishing", keeper.publish)
     runtime.run("notices", notices.run)
     runtime.run("erasures", erasures.run)
-    runtime.run("sync", pager.sync_for_ever)
+    runtime.run("sync", board.sync_for_ever)
     runtime.run("console", live.follow, at_once=True)
     runtime.run("console of other replicas", live.look_at_others)
 
@@ -129,7 +130,7 @@ def build(
     app.state.auditor = auditor
     sign_in = _sign_in(settings, base, http)
     page = console(root_of(base), help_lines.load(settings.help_file), _way_in(settings, sign_in))
-    app.include_router(console_routes(page, live, pager, store, sign_in))
+    app.include_router(console_routes(page, live, board, store, sign_in))
     app.include_router(routes(pager, store, links, composer, clock))
     app.include_router(callback_routes(pager, dispatcher, ReceiptLinks(key, base), clock))
     hand_overs = HandOvers(on_call, on_call_store, runtime.vault, runtime.access_log, clock)

@@ -258,6 +258,13 @@ class Store:
             found += [kind.model_validate(document) async for document in cursor]
         return found
 
+    async def erased_of(self, ids: Sequence[str]) -> list[str]:
+        """Those of these incidents whose client was erased."""
+        if not ids:
+            return []
+        found = self._incidents.find({"_id": {"$in": list(ids)}, "client_id": ERASED}, {"_id": 1})
+        return [document["_id"] async for document in found]
+
     async def incidents_of(self, session: Session, clients: Sequence[str]) -> list[Incident]:
         """Every incident of these clients."""
         found = self._incidents.find({"client_id": {"$in": list(clients)}}, session=session)

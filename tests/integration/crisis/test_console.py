@@ -382,7 +382,7 @@ async def test_signing_in_at_the_issuer_by_one_tap_comes_back_to_the_incident(
     ):
         console = Console(browser, base, system)
         await system.publish(crisis_flagged(client_id="client-7"))
-        incident = next(iter(system.app("crisis").state.pager.board))
+        incident = next(iter(system.app("crisis").state.pager.board.watches))
         await browser.open(f"{base}/console#token={issuer.token()}")
         await console.shows("使用公司账号登录")  # in production no address signs anybody in
         await browser.open("about:blank")

@@ -186,7 +186,7 @@ async def test_the_page_behind_a_link_leads_on_to_the_console(system: System, bo
     async with system.client("crisis") as phone:
         asked = await phone.get(path(bot))
         tapped = await phone.post(path(bot))
-    incident = next(iter(system.app("crisis").state.pager.board))
+    incident = next(iter(system.app("crisis").state.pager.board.watches))
     assert "console" not in asked.text, "first the button"
     assert f'href="../console#incident={incident}"' in tapped.text
     assert "unsafe" not in tapped.headers["Content-Security-Policy"]

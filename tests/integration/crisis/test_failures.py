@@ -232,7 +232,7 @@ async def test_the_auditor_finds_and_mends_what_is_overdue(system: System, bot: 
     await system.publish(crisis_flagged())
     assert auditor.look() == []
     await system.settled()
-    watch = next(iter(pager.board.values()))
+    watch = next(iter(pager.board.watches.values()))
     watch.held_until = at("2026-05-01 10:00")
     system.clock.advance(at("2026-04-01 10:07"))
     await system.settled()

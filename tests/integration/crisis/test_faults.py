@@ -175,7 +175,7 @@ async def test_a_database_that_hangs_delays_no_first_page(
 
 def _next_at(system: System) -> Any:
     pager = system.app("crisis").state.pager
-    return min((pager.due_at(watch) for watch in pager.board.values()), default=None)
+    return min((pager.due_at(watch) for watch in pager.board.watches.values()), default=None)
 
 
 async def test_without_the_database_each_replica_pages_and_the_timeline_says_so(
@@ -255,7 +255,7 @@ async def test_lines_of_the_future_stop_the_heartbeat(system: System, bot: FakeW
     """Written by a replica whose clock was wrong: the next step counts from them, and comes too late."""
     await system.publish(crisis_flagged())
     pager, auditor = system.app("crisis").state.pager, system.app("crisis").state.auditor
-    (watch,) = pager.board.values()
+    (watch,) = pager.board.watches.values()
     lines = [*watch.incident.timeline]
     lines[-1] = lines[-1].model_copy(update={"at": at("2026-04-01 11:00")})
     watch.incident = watch.incident.model_copy(update={"timeline": tuple(lines)})

@@ -112,4 +112,4 @@ async def test_a_sender_that_runs_wild_is_one_incident_that_stays_small_and_keep
     assert await crisis.get_collection("timeline").count_documents({"incident_id": wild["_id"]}) == 3_001
     assert await crisis.get_collection("dead_letters").count_documents({}) == 3_000
     pager = system.app("crisis").state.pager
-    assert len(pager.find(wild["_id"]).incident.timeline) < 200
+    assert len(pager.board.find(wild["_id"]).incident.timeline) < 200

@@ -41,13 +41,13 @@ async def test_what_another_replica_reopened_meanwhile_goes_into_the_open_one_an
     other = build(CrisisSettings(**settings, **paging), system.clock, system.progress)
     async with other.router.lifespan_context(other):
         await asyncio.wait_for(other.state.runtime.connected.wait(), 30)
-        other.state.pager.board.pop(second, None)  # it has not read of it yet
+        other.state.pager.board.watches.pop(second, None)  # it has not read of it yet
         await other.state.pager.command(
             first, lambda known: domain.reopen(known, "staff-2", system.clock.now())
         )
         await system.publish(crisis_flagged(client_id="client-2", id="3"))
         await system.settled()
-        assert other.state.pager.find(first).incident.id == second
+        assert other.state.pager.board.find(first).incident.id == second
     incidents = system.db("crisis").get_collection("incidents")
     stored = {one["_id"]: one async for one in incidents.find({})}
     assert (stored[first]["state"], stored[second]["state"], len(stored)) == ("resolved", "opened", 3)

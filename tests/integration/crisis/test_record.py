@@ -134,7 +134,7 @@ async def test_two_replicas_that_race_continue_one_chain(
             for pager, flag in zip(pagers, flagged, strict=True):
                 raise_at(pager, flag, system)
         await system.settled()
-        await asyncio.gather(*(pager.sync() for pager in pagers))
+        await asyncio.gather(*(pager.board.sync() for pager in pagers))
         await system.settled()
     kept = [one async for one in system.db("crisis").get_collection("incidents").find({})]
     assert len(kept) == 1

@@ -28,24 +28,24 @@ READER = Reader(id="staff-1", may_act=True)
 
 @dataclass
 class Board:
-    """The pager, as far as the stream looks at it."""
+    """The board, as far as the stream looks at it."""
 
-    board: dict[str, Any] = field(default_factory=dict)
+    watches: dict[str, Any] = field(default_factory=dict)
     ended: dict[str, Incident] = field(default_factory=dict)
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     chains: Chains = CHAINS
 
     def put(self, incident: Incident) -> None:
-        self.board[incident.id] = SimpleNamespace(incident=incident)
+        self.watches[incident.id] = SimpleNamespace(incident=incident)
         self.stirred.set()
 
     def end(self, incident: Incident) -> None:
-        self.board.pop(incident.id, None)
+        self.watches.pop(incident.id, None)
         self.ended[incident.id] = incident
         self.stirred.set()
 
     def latest(self, key: str) -> Incident | None:
-        return self.board[key].incident if key in self.board else self.ended.get(key)
+        return self.watches[key].incident if key in self.watches else self.ended.get(key)
 
 
 def feed(board: Board, draining: asyncio.Event | None = None, *, whole: bool = True) -> Live:
@@ -55,8 +55,8 @@ def feed(board: Board, draining: asyncio.Event | None = None, *, whole: bool = T
     keeper: Any = SimpleNamespace(prepared=prepared, failing=False)
     links = Links(bytes(96), "https://crisis.example", timedelta(hours=1))
     composer = Composer(links, "https://records.example/{client_id}", CHAINS)
-    pager: Any = board
-    return Live(pager, keeper, composer, VirtualClock(FLAGGED), draining or asyncio.Event())
+    anything: Any = board
+    return Live(anything, keeper, composer, VirtualClock(FLAGGED), draining or asyncio.Event())
 
 
 async def told(stream: AsyncIterator[str], *, until: str = "time") -> list[tuple[str, str, Any]]:
@@ -140,7 +140,7 @@ async def test_an_incident_that_became_part_of_another_is_taken_away() -> None:
     following = feed(board)
     stream = following.stream(READER, None)
     await told(stream)
-    del board.board[incident.id]
+    del board.watches[incident.id]
     following.look()
     events = await told(stream)
     await stream.aclose()  # type: ignore[attr-defined]

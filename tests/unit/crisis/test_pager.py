@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from services.crisis import domain
+from services.crisis.auditor import OVERDUE, Auditor
+from services.crisis.board import Board
 from services.crisis.chains import Chains
 from services.crisis.dispatch import Reach
 from services.crisis.domain import Contact, Incident
@@ -41,6 +44,9 @@ class Shelf:
 
     async def get(self, key: str) -> Incident | None:
         return self.kept.get(key)
+
+    async def erased_of(self, ids: Any) -> list[str]:
+        return [key for key in ids if key in self.kept and self.kept[key].client_id == domain.ERASED]
 
     async def known_flags(self, now: datetime) -> list[Any]:
         return []
@@ -83,23 +89,14 @@ def pager_of(shelf: Shelf, clock: VirtualClock, *, answers: bool = True) -> tupl
     anything: Any = shelf
     telling: Any = sender
     composer: Any = None
-    pager = Pager(
-        anything,
-        keeper,
-        telling,
-        composer,
-        CHAINS,
-        clock,
-        Progress(),
-        asyncio.Event(),
-    )
-    return pager, sender
+    board = Board(anything, keeper, CHAINS, clock, Progress(), asyncio.Event())
+    return Pager(board, anything, keeper, telling, composer, clock, Progress()), sender
 
 
 async def settled(pager: Pager) -> None:
     for _ in range(1000):
         await asyncio.sleep(0.005)
-        if not any(watch.worker for watch in pager.board.values()):
+        if not any(watch.worker for watch in pager.board.watches.values()):
             return
     raise AssertionError("it does not come to rest")
 
@@ -115,12 +112,12 @@ async def test_what_another_replica_ended_is_over_here_as_well() -> None:
     clock = VirtualClock(FLAGGED + minutes(2))
     shelf = Shelf({taken_up.id: taken_up})
     pager, sender = pager_of(shelf, clock)
-    await pager.sync()
-    assert pager.find(taken_up.id) is not None
+    await pager.board.sync()
+    assert pager.board.find(taken_up.id) is not None
 
     shelf.kept[taken_up.id] = domain.resolve(taken_up, "staff-1", FLAGGED + minutes(10))
-    await pager.sync()
-    assert pager.find(taken_up.id) is None
+    await pager.board.sync()
+    assert pager.board.find(taken_up.id) is None
 
     clock.advance(FLAGGED + minutes(20))
     # The next flag is a new incident, and pages at once: it joins none that only seemed to be open.
@@ -145,7 +142,7 @@ async def test_an_incident_whose_next_step_cannot_be_told_holds_up_none_of_the_o
         return next_at(incident, chain)
 
     monkeypatch.setattr(domain, "next_at", failing)
-    for watch in pager.board.values():
+    for watch in pager.board.watches.values():
         watch.planned = None
     running = asyncio.create_task(pager.run())
     sender.pages.clear()
@@ -154,7 +151,7 @@ async def test_an_incident_whose_next_step_cannot_be_told_holds_up_none_of_the_o
     await settled(pager)
     assert pager.running
     assert sender.pages  # of the other one
-    assert {watch.incident.id for watch in pager.board.values() if watch.held_until} == {defect}
+    assert {watch.incident.id for watch in pager.board.watches.values() if watch.held_until} == {defect}
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -192,6 +189,56 @@ async def test_a_page_that_was_taken_after_somebody_took_it_up_is_called_off() -
     assert sender.ended == [(["staff-1"], f"acknowledged {raised.incident_id}")]
 
 
+async def test_a_page_to_the_head_that_was_taken_after_the_end_is_called_off() -> None:
+    clock = VirtualClock(FLAGGED)
+    pager, sender = pager_of(Shelf(), clock)
+    raised = pager.raise_flag(flag())
+    await settled(pager)
+    await pager.command(raised.incident_id, lambda known: domain.acknowledge(known, "staff-2", FLAGGED))
+    await asyncio.sleep(0.01)
+    sender.answers.clear()
+    sender.ended.clear()
+    at = FLAGGED + minutes(9)
+    clock.advance(at)
+    assert raised.watch is not None
+    pager._work_on(raised.watch)
+    await asyncio.sleep(0.01)
+    assert sender.pages[-1] == (CHAIN.head_role,)
+    await pager.command(raised.incident_id, lambda known: domain.resolve(known, "staff-2", at))
+    await asyncio.sleep(0.01)
+    sender.ended.clear()
+    sender.answers.set()
+    await settled(pager)
+    await asyncio.sleep(0.01)
+    assert sender.ended == [(["staff-1"], f"resolved {raised.incident_id}")]
+
+
+async def test_a_worker_that_hangs_stops_the_heartbeat_and_is_begun_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = VirtualClock(FLAGGED)
+    pager, sender = pager_of(Shelf(), clock, answers=False)
+    anything: Any = SimpleNamespace(reading=True, failing=False, backlog=0)
+    nobody: Any = None
+    auditor = Auditor(pager, anything, anything, clock, None, nobody)
+    running = asyncio.create_task(pager.run())
+    raised = pager.raise_flag(flag())
+    await asyncio.sleep(0.02)
+    clock.advance(FLAGGED + minutes(2))
+    assert auditor.look() == []  # the clock jumped: the worker is not late
+    await asyncio.sleep(0.01)
+    later = time.monotonic() + OVERDUE.total_seconds()
+    monkeypatch.setattr("services.crisis.auditor.time.monotonic", lambda: later)
+    assert auditor.look() == [f"overdue {raised.incident_id}"]
+    monkeypatch.undo()
+    await asyncio.sleep(0.02)
+    assert len(sender.pages) == 2
+    sender.answers.set()
+    await settled(pager)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_an_erased_client_is_not_kept_among_what_has_ended() -> None:
     pager, _ = pager_of(Shelf(), VirtualClock(FLAGGED))
     page = domain.Page("head 0.0", (CHAIN.head_role,), "head")
@@ -199,12 +246,14 @@ async def test_an_erased_client_is_not_kept_among_what_has_ended() -> None:
         domain.sent(domain.open_incident(flag()), page, FLAGGED, "wecom", 1), "staff-1", FLAGGED
     )
     shelf_of(pager).kept[taken_up.id] = taken_up
-    await pager.sync()
-    await pager.command(taken_up.id, lambda known: domain.resolve(known, "staff-1", FLAGGED))
-    pager.written(*(2 * [domain.resolve(taken_up, "staff-1", FLAGGED)]))
-    assert pager.latest(taken_up.id) is not None
-    pager.forget("client-1")
-    assert pager.latest(taken_up.id) is None
+    await pager.board.sync()
+    over = domain.resolve(taken_up, "staff-1", FLAGGED)
+    await pager.command(taken_up.id, lambda known: over)
+    pager.board.written(over, over)
+    assert pager.board.latest(taken_up.id) is not None
+    shelf_of(pager).kept[over.id] = domain.scrubbed(over)  # by another replica
+    await pager.board.sync()
+    assert pager.board.latest(taken_up.id) is None
 
 
 def shelf_of(pager: Pager) -> Shelf:
