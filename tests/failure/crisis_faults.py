@@ -46,6 +46,24 @@ async def without_bus(hour: Hour) -> None:
     hour.say("Kafka is back")
 
 
+async def with_a_deaf_bus(hour: Hour) -> None:
+    """Kafka keeps its connections and answers nothing: intake and crisis go by HTTP."""
+    hour.say("Kafka is silent")
+    await hour.kafka.silence()
+    await hour.flag("intake")
+    await hour.flag("crisis")
+    await hour.passes(60)
+    await hour.kafka.cut()
+    await hour.kafka.open()
+    hour.say("Kafka answers")
+
+
+async def with_half_a_flag(hour: Hour) -> None:
+    """Nobody can read it: it pages all the same."""
+    hour.say("half a flag on the bus")
+    await hour.flag_unreadably()
+
+
 async def killed_before_a_send(hour: Hour) -> None:
     """Both replicas are gone when the flag comes to the bus."""
     async with hour.outage("SIGKILL of both replicas, then a flag"):
@@ -128,6 +146,8 @@ FAULTS: tuple[Fault, ...] = (
     without_database,
     with_a_deaf_database,
     without_bus,
+    with_a_deaf_bus,
+    with_half_a_flag,
     killed_before_a_send,
     killed_during_a_send,
     killed_after_a_send,

@@ -29,6 +29,7 @@ from aftercare import loopback
 from aftercare.engines import Engines, free_port
 from aftercare.fake_wecom import FakeWeCom, Mood
 from aftercare.stack import settings_class
+from services.crisis.domain import UNKNOWN
 from shared.contracts.envelope import Event
 from shared.messaging.bus import Outgoing, Publisher, create_topics
 from shared.messaging.progress import Progress
@@ -239,7 +240,7 @@ class Hour:
                 incident, recipient, _ = base64.urlsafe_b64decode(said + "==").decode().split(" ")
                 client = _CLIENT.search(page.text)
                 found.append(
-                    Received(page.at, incident, client[0] if client else "unknown", recipient, provider, path)
+                    Received(page.at, incident, client[0] if client else UNKNOWN, recipient, provider, path)
                 )
         return sorted(found, key=lambda page: page.at)
 
@@ -255,11 +256,22 @@ class Hour:
         self.flags.append(raised)
         return raised
 
+    async def flag_unreadably(self) -> Raised:
+        """Half a flag on the bus: nobody can tell about whom it is."""
+        flagged = self.now()
+        await self._publish(Outgoing("crisis-flagged", b"", b'{"client_id": "cli', ()))
+        raised = Raised(UNKNOWN, "bus", flagged, self.now())
+        self.flags.append(raised)
+        return raised
+
     async def _by_bus(self, event: Event, way: Way) -> None:
+        await self._publish(Outgoing.of(event))
+
+    async def _publish(self, record: Outgoing) -> None:
         while True:
             with contextlib.suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(15):
-                    await self.publisher.publish([Outgoing.of(event)])
+                    await self.publisher.publish([record])
                     return
             await self.publisher.stop()
             await asyncio.sleep(0.2)

@@ -15,7 +15,7 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from services.crisis import domain
-from services.crisis.domain import Incident, Moment
+from services.crisis.domain import UNKNOWN, Incident, Moment
 from shared.contracts.envelope import parse_record
 from shared.contracts.events import IncidentChanged
 from tests.engines.kafka import JARS
@@ -138,6 +138,10 @@ async def _missing(hour: Hour, db: Any) -> list[str]:
         line["moment"]["flag"]["client_id"] async for line in db.timeline.find({"moment.kind": "flagged"})
     }
     lost = [f"{raised} is not written down" for raised in hour.flags if raised.client not in flagged]
+    letters = await db.dead_letters.count_documents({})
+    unreadable = sum(raised.client == UNKNOWN for raised in hour.flags)
+    if letters < unreadable:
+        lost.append(f"{letters} dead letters for {unreadable} flags that nobody could read")
     unsent = await db.outbox.count_documents({"dispatched": False})
     return [*lost, *([f"{unsent} parcels are not published"] if unsent else [])]
 
