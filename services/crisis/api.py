@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -33,7 +31,7 @@ from services.crisis.store import Store
 from shared.clock import Clock
 from shared.contracts.envelope import Refused, parse_structured
 from shared.contracts.events import CrisisFlagged
-from shared.contracts.types import Code, Timestamp, write_time
+from shared.contracts.types import Code, Timestamp, staff_id, write_time
 from shared.observability import metrics
 from shared.web.auth import Principal, allowed
 from shared.web.bodies import Body, read_body
@@ -53,7 +51,6 @@ FLAGGING = "/v1/crises"
 Act = Callable[[Incident, str, datetime], Incident]
 """What somebody does about an incident: who, and when."""
 
-_ID = re.compile(r"^[A-Za-z0-9_.:\-]{1,64}$")
 _NO_TRACE = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": ACKNOWLEDGE_POLICY,
@@ -187,13 +184,6 @@ def see_line(line: domain.Moment) -> Line:
         origin=line.flag.origin if line.flag else None,
         note=line.note,
     )
-
-
-def person(principal: Principal) -> str:
-    """Who acted, fit for the bus: an id as it is, anything else (an address, a name) as a hash."""
-    if _ID.match(principal.subject):
-        return principal.subject
-    return hashlib.sha256(principal.subject.encode()).hexdigest()[:32]
 
 
 def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: Clock) -> APIRouter:
@@ -414,7 +404,7 @@ def routes(pager: Pager, store: Store, links: Links, composer: Composer, clock: 
     async def _act(
         incident_id: str, response: Response, principal: Principal, key: Key, act: Act
     ) -> IncidentView:
-        by = person(principal)
+        by = staff_id(principal.subject)
 
         def decide(known: Incident) -> Incident:
             # The repetition of a request whose answer was lost must not act on what has happened since.

@@ -13,14 +13,13 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
-from services.crisis.api import person
 from services.crisis.board import Board
 from services.crisis.domain import Incident
 from services.crisis.live import Live, Reader
 from services.crisis.pages.console_files import Console
 from services.crisis.signing_in import Challenge, Exchange, SignIn, Tokens
 from services.crisis.store import Store
-from shared.contracts.types import Timestamp
+from shared.contracts.types import Timestamp, staff_id
 from shared.web.auth import Principal, allowed
 from shared.web.problems import Problem
 
@@ -111,7 +110,7 @@ def console_routes(
         last_event_id: Annotated[str | None, Header(max_length=64)] = None,
         principal: Principal = Depends(readers),
     ) -> StreamingResponse:
-        reader = Reader(id=person(principal), may_act="supervisor" in principal.roles)
+        reader = Reader(id=staff_id(principal.subject), may_act="supervisor" in principal.roles)
         return StreamingResponse(
             live.stream(reader, last_event_id), media_type="text/event-stream", headers=_STREAM_HEADERS
         )
