@@ -1,7 +1,7 @@
 """Feishu (Lark) group bot. Success is `code` 0 in the answer; a refusal comes with HTTP 200 or 400.
 
-Source: open.feishu.cn, custom bot: 100 messages a minute and 5 a second a bot (11232), a body of at most 20 KB.
-19021: signature wrong or older than an hour; 19022: address not allowed; 19024: keyword missing.
+Source: open.feishu.cn, custom bot: 100 messages a minute and 5 a second a bot (11232; 99991400 of its gateway), a
+body of at most 20 KB. 19021: signature wrong or older than an hour; 19022: address not allowed; 19024: keyword missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from services.crisis.addresses import FeishuAddress
 from services.crisis.channels import Accepted, Limit, Message, Rejected
 from services.crisis.channels.posting import A_MINUTE, coded, cut, document, is_zero, post
 
-RATE_LIMITED = 11232
+RATE_LIMITED = (11232, 99991400)
 MAX_BYTES = 18_000
 
 
@@ -53,7 +53,7 @@ def sign(secret: str, timestamp: str) -> str:
 
 def _read(answer: httpx.Response) -> Accepted | Rejected:
     code = document(answer).get("code")
-    if code == RATE_LIMITED:
+    if code in RATE_LIMITED:
         return Rejected("rate-limited", retry_after=A_MINUTE)
     if isinstance(code, int) and not is_zero(code):
         return Rejected(coded("code", code))

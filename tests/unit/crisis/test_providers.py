@@ -263,6 +263,29 @@ async def test_the_twenty_first_message_would_block_a_dingtalk_bot_for_ten_minut
     assert channel.limits[0].count < 20
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({"errcode": 130101}, 600.0),
+        ({"errcode": 90030}, 3600.0),  # what it may send in a day
+        ({"code": 11232}, 60.0),
+        ({"code": 99991400}, 60.0),
+    ],
+)
+async def test_a_bot_that_was_sent_too_much_is_left_alone_for_so_long(
+    said: dict[str, int], seconds: float
+) -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json=said))
+    ) as client:
+        bot = (
+            DingTalk(DingTalkAddress(url="https://bot.example/?access_token=T"), client)
+            if "errcode" in said
+            else Feishu(FeishuAddress(url="https://bot.example/hook/T"), client)
+        )
+        assert await bot.send(page()) == Rejected("rate-limited", retry_after=seconds)
+
+
 async def test_a_text_is_filled_with_short_words_in_the_templates_order() -> None:
     long = "client-" + "0" * 60
     words = {**WORDS, "subject": long}
