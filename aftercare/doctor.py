@@ -356,7 +356,7 @@ def judge_provisional(by_year: dict[int, int], calendar: WorkCalendar) -> Iterat
                 "ok",
                 f"{count} dates in {year} are provisional: they need working days that are not announced",
                 "once the State Council's notice is out, add it to shared/policy/workdays.yaml (or to "
-                "AFTERCARE_WORKDAYS_FILE) and restart the scheduler",
+                "AFTERCARE_WORKDAYS_FILE) and restart scheduler and crisis",
             )
 
 

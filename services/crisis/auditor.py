@@ -27,11 +27,14 @@ log = structlog.get_logger(__name__)
 
 EVERY_SECONDS = 20.0
 OVERDUE = timedelta(seconds=90)
-"""A step this late is not just slow: a send takes 45 seconds at most."""
+"""A step this late is not just slow: a send takes 50 seconds at most."""
+HANGS_SECONDS = 90.0
+"""Of the monotonic clock: so long nobody works on one step."""
 PROBLEMS = (
     "pager-stands-still",
     "flags-not-read",
     "incidents-not-written-down",
+    "hangs",
     "overdue",
     "reaches-nobody",
     "no-next-step",
@@ -101,6 +104,9 @@ class Auditor:
 
     def _check(self, watch: Watch) -> str | None:
         incident = watch.incident
+        if watch.worker is not None and time.monotonic() - watch.at_work_since > HANGS_SECONDS:
+            watch.worker.cancel()  # the next one begins anew, and better twice than never
+            return f"hangs {incident.id}"
         at = domain.next_at(incident, self._board.chains.of(incident))
         if incident.timeline[-1].at > self._clock.now() + OVERDUE:
             return f"ahead-of-time {incident.id}"
@@ -111,12 +117,8 @@ class Auditor:
         ]
         if incident.awaiting and attempts and attempts[-1].kind == "page-failed":
             return f"reaches-nobody {incident.id}"
-        if at is None or at > self._clock.now() - OVERDUE:
+        if at is None or watch.worker is not None or at > self._clock.now() - OVERDUE:
             return None
-        if watch.worker is not None:
-            if time.monotonic() - watch.at_work_since < OVERDUE.total_seconds():
-                return None
-            watch.worker.cancel()  # it hangs: the next one begins anew, and better twice than never
         watch.held_until = None  # whoever held it has had long enough
         return f"overdue {incident.id}"
 

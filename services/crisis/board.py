@@ -1,6 +1,6 @@
 """The incidents in memory, and how they agree with what lies in the database.
 
-A page waits for neither: what changes is handed to the keeper, which writes it down as soon as it can; what other
+A page waits for no database: what changes is handed to the keeper, which writes it down as soon as it can; what other
 replicas wrote comes back through `load` and `sync` and is merged.
 """
 
@@ -26,6 +26,7 @@ from shared.observability import metrics
 SYNC_SECONDS = 10.0
 """How often what other replicas wrote is read."""
 KEEP_ENDED = 1_000
+"""So many incidents that are over stay in memory, the latest."""
 ERASED_DIGEST = domain.NOBODY["digest"]
 """Of a flag whose client was erased: what it said is not known any more."""
 
@@ -160,25 +161,25 @@ class Board:
             ):
                 raise NotPossible("another incident of this client is open: go on with that one")
 
-    def replace(self, watch: Watch, incident: Incident) -> None:
-        """The incident goes on as this one; it is watched from now on, if it was not."""
+    def put(self, watch: Watch, incident: Incident) -> None:
+        """Have the incident go on as this one; one that was over stands on the board again."""
         if incident is watch.incident:
             return
-        watch.incident = incident
+        ended = self._ended.pop(incident.id, None)
+        watch.incident = domain.extend(incident, ended.timeline) if ended else incident
         self.watches.setdefault(incident.id, watch)
-        self._ended.pop(incident.id, None)
         self.changed(watch)
 
     def changed(self, watch: Watch) -> None:
-        """Have it written down and shown."""
+        """Have it written down and shown, as part of another incident where it has become one."""
         current = self.find(watch.incident.id)
         if current is not None and current is not watch:  # it was merged into another's while we worked on it
             current.incident = domain.extend(current.incident, watch.incident.timeline)
         self._keeper.mark(watch.incident.id)
         self.wake.set()
-        self._count()
+        self._show_how_many()
 
-    def _count(self) -> None:
+    def _show_how_many(self) -> None:
         count = sum(1 for watch in self.watches.values() if watch.incident.open and watch.incident.crisis)
         metrics.INCIDENTS_OPEN.set(count)
 
@@ -190,9 +191,9 @@ class Board:
 
     async def written_down(self, incident_id: str, seconds: float) -> bool:
         """Wait so many seconds for the keeper. False: it is in memory only, and will be written later."""
-        with_patience = time.monotonic() + seconds
+        until = time.monotonic() + seconds
         while self._keeper.is_dirty(incident_id):
-            if time.monotonic() > with_patience:
+            if time.monotonic() > until:
                 return False
             await asyncio.sleep(0.01)
         return not self._keeper.failing
@@ -209,10 +210,11 @@ class Board:
             await self._merge_stored(first=False)
 
     async def sync_for_ever(self) -> None:
-        """`sync` every few seconds of the wall clock."""
+        """`sync` and `forget_erased` every few seconds of the wall clock."""
         while True:
             await asyncio.sleep(SYNC_SECONDS)
             await self.sync()
+            await self.forget_erased()
 
     async def _merge_stored(self, first: bool) -> None:
         now = self._clock.now()
@@ -221,9 +223,6 @@ class Board:
         # What another replica ended is open in memory only: a new flag would join it, and A30 would start it again.
         left = [key for key, watch in self.watches.items() if watch.incident.open and key not in known]
         found += await self._store.incidents(left)
-        for key in await self._store.erased_of(list(self._ended)):
-            del self._ended[key]
-            self.stirred.set()
         for stored in found:
             watch = self.find(stored.id)
             if watch is not None:
@@ -242,8 +241,14 @@ class Board:
             elif stored.run_at and not first and stored.deadline is None:
                 # Another replica has just opened it and is sending its first page.
                 watch.held_until = stored.run_at + CLAIM if stored.run_at + CLAIM > now else None
-        self._count()
+        self._show_how_many()
         self.wake.set()
+
+    async def forget_erased(self) -> None:
+        """Take those whose client was erased, here or at another replica, out of what has ended."""
+        for key in await self._store.erased_of(list(self._ended)):
+            if self._ended.pop(key, None) is not None:  # another may have asked at the same time
+                self.stirred.set()
 
     def written(self, incident: Incident, merged: Incident) -> None:
         """What was in memory is now stored, perhaps as part of another replica's incident."""
@@ -288,10 +293,11 @@ class Board:
             or not domain.settled(watch.incident, self.chains.of(watch.incident))
         ):
             return
-        if self.watches.pop(key, None) is not None:
+        if self.watches.get(key) is watch:
+            del self.watches[key]
             # The database knows the aliases as well, of what it keeps.
             self._aliases = {old: new for old, new in self._aliases.items() if new != key}
             self._ended[key] = watch.incident
             if len(self._ended) > KEEP_ENDED:
                 del self._ended[next(iter(self._ended))]
-        self._count()
+        self._show_how_many()

@@ -7,7 +7,7 @@ import dataclasses
 import secrets
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -28,9 +28,6 @@ from shared.mongo.documents import Changes
 from shared.mongo.journal import Entry, Journal, Outcome, Parcel
 from shared.observability import metrics
 
-if TYPE_CHECKING:
-    from services.crisis.board import Board
-
 log = structlog.get_logger(__name__)
 
 SERVICE = "crisis"
@@ -45,6 +42,18 @@ MOST_LETTERS_BYTES = 64 * 2**20
 """So much of what could not be read is held in memory until the database takes it."""
 WRITTEN_SECONDS = 30.0
 """An incident that takes longer to be written down waits behind the others: it may be the only one that cannot be."""
+
+
+class Memory(Protocol):
+    """The board, as the keeper sees it."""
+
+    def snapshot(self, incident_id: str) -> Incident | None:
+        """The incident as it now stands; None when it is not there."""
+        ...
+
+    def written(self, incident: Incident, merged: Incident) -> None:
+        """`incident` was written down as `merged`."""
+        ...
 
 
 class Keeper:
@@ -110,7 +119,7 @@ class Keeper:
         """Incidents that are not written down as they stand."""
         return len(self._dirty) + (self._saving is not None)
 
-    async def run(self, board: Board) -> None:
+    async def run(self, board: Memory) -> None:
         """Write down what is marked, for ever."""
         await self.prepared.wait()
         delay = 0.1
@@ -154,7 +163,7 @@ class Keeper:
             self._busy.__exit__(None, None, None)
             self._busy = None
 
-    async def _save(self, board: Board, incident_id: str) -> None:
+    async def _save(self, board: Memory, incident_id: str) -> None:
         incident = board.snapshot(incident_id)
         if incident is None:
             self._saving = None

@@ -94,6 +94,7 @@ def build(
         notices.wake.set()
         try:  # at once: an escalated deadline pages without waiting for the next look
             await board.sync()
+            await board.forget_erased()
         except PyMongoError as error:  # it is committed: the next look does it
             log.warning("following up waits for the database", error=type(error).__name__)
 

@@ -35,6 +35,8 @@ ASK_AGAIN = timedelta(seconds=5)
 CLAIM_SECONDS = 1.0
 """A database that does not answer a claim in this time is not waited for: page first."""
 AFTER_A_DEFECT = timedelta(seconds=5)
+SENT_WITHIN_SECONDS = 50.0
+"""A page that hangs although the dispatcher ends after `PAGE_SECONDS` has reached nobody: the chain goes on."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Pager:
             self.board.check_alone(after)
         if after is not before:
             self._measure(before, after)
-            self.board.replace(watch, after)
+            self.board.put(watch, after)
             self._call_off(before, after)
         return after
 
@@ -123,7 +125,7 @@ class Pager:
             return
         contacts = [contact for line in after.timeline for contact in line.contacts]
         runs = range(1, after.run + 1) if over else (before.run,)
-        topics = [topic(after.id, run) for run in runs]
+        topics = [topic(name, run) for name in (after.id, *after.aliases) for run in runs]
         self._stop(contacts, topics, "resolved" if over else "acknowledged")
 
     def _stop(self, contacts: Sequence[Contact], topics: list[str], how: Ending) -> None:
@@ -201,6 +203,7 @@ class Pager:
             return
         busy = self._progress.busy(SERVICE)
         busy.__enter__()
+        watch.at_work_since = time.monotonic()
         worker = asyncio.create_task(self._work(watch), name=f"crisis page {watch.incident.id}")
 
         def done(task: asyncio.Task[None]) -> None:
@@ -223,8 +226,8 @@ class Pager:
             now = self._clock.now()
             before = watch.incident
             elapsed = domain.elapse(before, self._chains.of(before), now)
-            _count(before, elapsed)
-            self.board.replace(watch, elapsed)
+            _count_what_passed(before, elapsed)
+            self.board.put(watch, elapsed)
             self._call_off(before, elapsed)
             pages = domain.due(watch.incident, self._chains.of(watch.incident), now)
             if not pages:
@@ -237,10 +240,11 @@ class Pager:
             return
         claim = await self._claim(watch, page)
         if claim is None or await self._is_still_ours(watch, page, claim):
-            began = self._clock.now()
+            began, was = self._clock.now(), watch.incident
             reach = await self._send(watch, page, began)
             doubt = _doubt(claim, reach) or ("sent-before" if self._is_taken_over(watch) else None)
             self._note(watch, page, reach, began, doubt)
+            self._call_off_late(was, watch.incident, page, reach)
 
     @staticmethod
     def _is_taken_over(watch: Watch) -> bool:
@@ -250,11 +254,12 @@ class Pager:
 
     async def _page_at_once(self, watch: Watch, page: Page) -> None:
         """The first page waits for no claim: it is put down beside it, for whoever comes after us."""
-        began = self._clock.now()
+        began, was = self._clock.now(), watch.incident
         claiming = asyncio.create_task(self._claim_behind(watch, page))
         try:
             reach = await self._send(watch, page, began)
             self._note(watch, page, reach, began, _doubt(await claiming, reach))
+            self._call_off_late(was, watch.incident, page, reach)
         finally:
             claiming.cancel()
 
@@ -267,7 +272,12 @@ class Pager:
         with tracing.span(
             "crisis page", trace, **{"aftercare.step": page.step, "aftercare.incident": watch.incident.id}
         ):
-            reach = await self._dispatch(watch, page, now)
+            try:
+                async with asyncio.timeout(SENT_WITHIN_SECONDS):
+                    reach = await self._dispatch(watch, page, now)
+            except TimeoutError:
+                log.error("a page hangs", incident=watch.incident.id, step=page.step)
+                reach = Reach(0, "timeout", doubtful=True)
         if reach.reached:
             self._first_accepted(watch)
         return reach
@@ -292,12 +302,13 @@ class Pager:
             metrics.PAGES_REPEATED.labels(doubt).inc()
         if after is before:  # written down before: never send it in a circle
             raise RuntimeError(f"the page {page.key} of incident {before.id} was sent before")
-        self.board.replace(watch, after)
-        # Taken up, or over, while it was being sent: whoever called off the others did not know of it.
-        if not after.open:
-            self._stop(reach.contacts, [topic(after.id, after.run)], "resolved")
-        elif page.index >= 0 and not (after.awaiting and after.run == page.run):
-            self._stop(reach.contacts, [topic(after.id, page.run)], "acknowledged")
+        self.board.put(watch, after)
+
+    def _call_off_late(self, was: Incident, now: Incident, page: Page, reach: Reach) -> None:
+        """Taken up, or over, while it was being sent: whoever called off the others did not know of it."""
+        over = was.open and not now.open
+        if over or (page.index >= 0 and not (now.awaiting and now.run == page.run)):
+            self._stop(reach.contacts, [topic(was.id, was.run)], "acknowledged" if now.open else "resolved")
 
     async def _dispatch(self, watch: Watch, page: Page, now: datetime) -> Reach:
         def compose(recipient: Recipient) -> Message:
@@ -344,7 +355,7 @@ class Pager:
             _note_defect(watch, error)
             return True
         if stored is not None:
-            self.board.replace(watch, domain.extend(watch.incident, stored.timeline))
+            self.board.put(watch, domain.extend(watch.incident, stored.timeline))
         return any(
             other.key == page.key
             for other in domain.due(watch.incident, self._chains.of(watch.incident), now)
@@ -366,7 +377,7 @@ def _doubt(claim: Claim | None, reach: Reach) -> Doubt | None:
     return "no-answer" if reach.doubtful else None
 
 
-def _count(before: Incident, after: Incident) -> None:
+def _count_what_passed(before: Incident, after: Incident) -> None:
     """Count what became of an incident by time alone."""
     for line in after.timeline[len(before.timeline) :]:
         if line.kind == "unanswered":

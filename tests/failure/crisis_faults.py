@@ -59,7 +59,7 @@ async def with_a_deaf_bus(hour: Hour) -> None:
 
 
 async def with_half_a_flag(hour: Hour) -> None:
-    """Nobody can read it: it pages all the same."""
+    """Nobody can read it: it pages all the same. Those that follow join its incident, and are dead letters as well."""
     hour.say("half a flag on the bus")
     await hour.flag_unreadably()
 

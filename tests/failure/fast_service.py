@@ -18,7 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from aftercare.stack import builder, settings_class
-from services.crisis import auditor, dispatch, pager
+from services.crisis import auditor, board, dispatch, pager
 from shared.clock import SystemClock, to_millisecond
 from shared.messaging.progress import Progress
 from shared.observability import logging
@@ -26,8 +26,10 @@ from shared.observability import logging
 SHORTER = [
     (dispatch, "AGAIN_AFTER_SECONDS"),
     (dispatch, "PAGE_SECONDS"),
-    (pager, "SYNC_SECONDS"),
+    (pager, "SENT_WITHIN_SECONDS"),
+    (board, "SYNC_SECONDS"),
     (auditor, "EVERY_SECONDS"),
+    (auditor, "HANGS_SECONDS"),
     (auditor, "PATIENCE_SECONDS"),
 ]
 LEAST_WAIT_SECONDS = 0.005

@@ -138,7 +138,7 @@ async def _missing(hour: Hour, db: Any) -> list[str]:
         line["moment"]["flag"]["client_id"] async for line in db.timeline.find({"moment.kind": "flagged"})
     }
     lost = [f"{raised} is not written down" for raised in hour.flags if raised.client not in flagged]
-    letters = await db.dead_letters.count_documents({})
+    letters = await db.dead_letters.count_documents({"origin.topic": "hour.crisis-flagged"})
     unreadable = sum(raised.client == UNKNOWN for raised in hour.flags)
     if letters < unreadable:
         lost.append(f"{letters} dead letters for {unreadable} flags that nobody could read")

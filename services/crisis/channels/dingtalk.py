@@ -1,8 +1,8 @@
 """DingTalk group bot. Success is `errcode` 0 in the answer: its HTTP status is 200 for nearly everything.
 
 Source: open.dingtalk.com, custom robot: 20 messages a minute a bot, and who sends more is blocked for 10 minutes
-(130101; older bots say 410100 or 450101). 90030: what the bot may send in a day is used up. 310000: signature, keyword
-or address not as the bot's security setting wants it.
+(130101; older bots say 410100). 310000: signature, keyword or address not as the bot's security setting wants it. Not
+on that page, but told of by its users: 90030, "webhook over limit", of a quota for longer than a minute.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.crisis.addresses import DingTalkAddress
 from services.crisis.channels import Accepted, Limit, Message, Rejected
 from services.crisis.channels.posting import cut, post, read_errcode
 
-LIMITS = {130101: 600.0, 410100: 600.0, 450101: 600.0, 90030: 3600.0}
+LIMITS = {130101: 600.0, 410100: 600.0, 90030: 3600.0}
 MAX_BYTES = 20_000
 
 

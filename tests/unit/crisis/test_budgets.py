@@ -31,7 +31,7 @@ def test_each_address_has_its_own() -> None:
     assert taken(budgets, 4) == taken(budgets, 4, key="another") == [True] * 4
 
 
-def test_what_is_not_danger_leaves_half_for_what_is() -> None:
+def test_what_is_about_nobody_in_danger_leaves_half_for_what_is() -> None:
     budgets = Budgets(VirtualClock(FLAGGED))
     assert taken(budgets, 3, danger=False) == [True, True, False]
     assert taken(budgets, 3) == [True, True, False]

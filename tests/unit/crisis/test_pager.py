@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from services.crisis import domain
-from services.crisis.auditor import OVERDUE, Auditor
-from services.crisis.board import Board
+from services.crisis.auditor import HANGS_SECONDS, Auditor
+from services.crisis.board import Board, Watch
 from services.crisis.chains import Chains
 from services.crisis.dispatch import Reach
 from services.crisis.domain import Contact, Incident
@@ -84,7 +84,11 @@ def pager_of(shelf: Shelf, clock: VirtualClock, *, answers: bool = True) -> tupl
     prepared = asyncio.Event()
     prepared.set()
     keeper: Any = SimpleNamespace(
-        failing=False, prepared=prepared, is_dirty=lambda key: False, mark=lambda key: None
+        failing=False,
+        prepared=prepared,
+        is_dirty=lambda key: False,
+        mark=lambda key: None,
+        unmark=lambda key: None,
     )
     anything: Any = shelf
     telling: Any = sender
@@ -105,6 +109,10 @@ def told(incident: Incident) -> Incident:
     """As it stands once the head was told."""
     page = domain.Page("head 0.0", (CHAIN.head_role,), "head")
     return domain.sent(incident, page, FLAGGED + minutes(1), "wecom", 1)
+
+
+def over(incident: Incident) -> Incident:
+    return domain.resolve(domain.acknowledge(incident, "staff-1", FLAGGED), "staff-1", FLAGGED)
 
 
 async def test_what_another_replica_ended_is_over_here_as_well() -> None:
@@ -213,8 +221,52 @@ async def test_a_page_to_the_head_that_was_taken_after_the_end_is_called_off() -
     assert sender.ended == [(["staff-1"], f"resolved {raised.incident_id}")]
 
 
-async def test_a_worker_that_hangs_stops_the_heartbeat_and_is_begun_anew(
+async def test_a_head_who_is_told_of_what_is_over_is_not_called_off_at_once() -> None:
+    pager, sender = pager_of(Shelf(), VirtualClock(FLAGGED))
+    raised = pager.raise_flag(flag())
+    await settled(pager)
+    await pager.command(raised.incident_id, lambda known: over(known))
+    await asyncio.sleep(0.01)
+    sender.ended.clear()
+    assert raised.watch is not None
+    pager._work_on(raised.watch)
+    await settled(pager)
+    await asyncio.sleep(0.01)
+    assert sender.pages[-1] == (CHAIN.head_role,)
+    assert sender.ended == []
+
+
+async def test_a_late_page_is_called_off_under_the_name_that_it_had() -> None:
+    pager, sender = pager_of(Shelf(), VirtualClock(FLAGGED), answers=False)
+    raised = pager.raise_flag(flag())
+    await asyncio.sleep(0.02)
+    await pager.command(raised.incident_id, lambda known: domain.acknowledge(known, "staff-1", FLAGGED))
+    pager.raise_flag(flag("imminent", id="2"))
+    await pager.command(raised.incident_id, lambda known: domain.resolve(known, "staff-1", FLAGGED))
+    sender.answers.set()
+    await settled(pager)
+    await asyncio.sleep(0.01)
+    assert (["staff-1"], f"resolved {raised.incident_id}") in sender.ended
+
+
+async def test_a_send_that_hangs_has_reached_nobody_and_the_chain_goes_on(
     monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.crisis.pager.SENT_WITHIN_SECONDS", 0.01)
+    pager, sender = pager_of(Shelf(), VirtualClock(FLAGGED), answers=False)
+    running = asyncio.create_task(pager.run())
+    raised = pager.raise_flag(flag())
+    await asyncio.sleep(0.1)
+    assert sender.pages[:2] == [("on-call",), ("on-call-second",)]
+    assert raised.watch is not None
+    assert raised.watch.incident.timeline[1].channel == "timeout"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("then", ["waits", "failed before", "is over"])
+async def test_a_worker_that_hangs_stops_the_heartbeat_and_is_begun_anew(
+    then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = VirtualClock(FLAGGED)
     pager, sender = pager_of(Shelf(), clock, answers=False)
@@ -224,19 +276,36 @@ async def test_a_worker_that_hangs_stops_the_heartbeat_and_is_begun_anew(
     running = asyncio.create_task(pager.run())
     raised = pager.raise_flag(flag())
     await asyncio.sleep(0.02)
+    watch, key = raised.watch, raised.incident_id
+    assert watch is not None
+    if then == "failed before":
+        page = domain.Page("1.0.0", ("on-call",), "on-call", run=1)
+        await pager.command(key, lambda known: domain.failed(known, page, FLAGGED, "timeout"))
+    if then == "is over":
+        await pager.command(key, lambda known: over(told(known)))
     clock.advance(FLAGGED + minutes(2))
-    assert auditor.look() == []  # the clock jumped: the worker is not late
-    await asyncio.sleep(0.01)
-    later = time.monotonic() + OVERDUE.total_seconds()
-    monkeypatch.setattr("services.crisis.auditor.time.monotonic", lambda: later)
-    assert auditor.look() == [f"overdue {raised.incident_id}"]
-    monkeypatch.undo()
+    assert f"hangs {key}" not in auditor.look()  # the clock jumped: nobody has worked on it for long
+    later = time.monotonic() + HANGS_SECONDS
+    with monkeypatch.context() as later_on:
+        later_on.setattr("services.crisis.auditor.time.monotonic", lambda: later)
+        assert f"hangs {key}" in auditor.look()
     await asyncio.sleep(0.02)
-    assert len(sender.pages) == 2
-    sender.answers.set()
-    await settled(pager)
+    assert len(sender.pages) == (1 if then == "is over" else 2)
+    assert (pager.board.find(key) is None) == (then == "is over")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_worker_that_has_not_begun_does_not_hang() -> None:
+    clock = VirtualClock(FLAGGED)
+    pager, _ = pager_of(Shelf(), clock, answers=False)
+    anything: Any = SimpleNamespace(reading=True, failing=False, backlog=0)
+    nobody: Any = None
+    raised = pager.raise_flag(flag())
+    assert raised.watch is not None
+    assert raised.watch.worker is not None
+    assert f"hangs {raised.incident_id}" not in Auditor(pager, anything, anything, clock, None, nobody).look()
+    await pager._stop_workers()
 
 
 async def test_an_erased_client_is_not_kept_among_what_has_ended() -> None:
@@ -247,13 +316,42 @@ async def test_an_erased_client_is_not_kept_among_what_has_ended() -> None:
     )
     shelf_of(pager).kept[taken_up.id] = taken_up
     await pager.board.sync()
-    over = domain.resolve(taken_up, "staff-1", FLAGGED)
-    await pager.command(taken_up.id, lambda known: over)
-    pager.board.written(over, over)
+    ended = over(taken_up)
+    await pager.command(taken_up.id, lambda known: ended)
+    pager.board.written(ended, ended)
     assert pager.board.latest(taken_up.id) is not None
-    shelf_of(pager).kept[over.id] = domain.scrubbed(over)  # by another replica
-    await pager.board.sync()
+    shelf_of(pager).kept[ended.id] = domain.scrubbed(ended)  # by another replica
+    await asyncio.gather(pager.board.forget_erased(), pager.board.forget_erased())
     assert pager.board.latest(taken_up.id) is None
+
+
+async def test_what_became_part_of_an_incident_that_is_over_does_not_open_it_again() -> None:
+    pager, sender = pager_of(Shelf(), VirtualClock(FLAGGED), answers=False)
+    board, raised = pager.board, pager.raise_flag(flag())
+    await asyncio.sleep(0.02)
+    assert raised.watch is not None
+    other = domain.acknowledge(told(domain.open_incident(flag(id="0"))), "staff-1", FLAGGED)
+    board.watches[other.id] = Watch(other)
+    ours = raised.watch.incident
+    board.written(ours, domain.merge(other, ours))  # while its page is being sent
+    await pager.command(other.id, lambda known: domain.resolve(known, "staff-1", FLAGGED))
+    ended = board.snapshot(other.id)
+    assert ended is not None
+    board.written(ended, ended)
+    assert board.find(other.id) is None
+    sender.answers.set()
+    await asyncio.sleep(0.05)
+    back = board.find(other.id)
+    assert back is None or not back.incident.open
+
+
+def test_who_is_not_on_the_board_takes_nobody_off_it() -> None:
+    pager, _ = pager_of(Shelf(), VirtualClock(FLAGGED))
+    ended = over(told(domain.open_incident(flag())))
+    reopened = Watch(domain.reopen(ended, "staff-1", FLAGGED + minutes(1)))
+    pager.board.watches[ended.id] = reopened
+    pager.board.drop_if_over(Watch(ended))
+    assert pager.board.find(ended.id) is reopened
 
 
 def shelf_of(pager: Pager) -> Shelf:
