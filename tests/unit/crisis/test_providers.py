@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -45,7 +46,7 @@ from services.crisis.channels.pagerduty import PagerDuty
 from services.crisis.channels.tencent import TencentSms, TencentVoice
 from tests.fakes.alerting import FakeAlertmanager, FakeGoAlert, FakePagerDuty
 from tests.fakes.bots import FakeDingTalk, FakeFeishu
-from tests.fakes.mail import FakeMail, MailMood
+from tests.fakes.mail import FakeMail, MailMood, certify
 from tests.fakes.phones import KEY_ID, KEY_SECRET, FakeAliyun, FakeTencent
 from tests.fakes.provider import FAILING, Mood, Provider
 from tests.unit.crisis.stories import FLAGGED
@@ -379,6 +380,44 @@ async def test_a_mail_that_the_server_does_not_take(mood: MailMood, reason: str)
     answer, fake = await mailed(mood)
     assert isinstance(answer, Rejected)
     assert (answer.reason, fake.taken) == (reason, [])
+
+
+async def mailed_over_tls(
+    fake: FakeMail, security: Literal["tls", "starttls"], host: str = "127.0.0.1"
+) -> Accepted | Rejected:
+    async with fake.serve() as port:
+        address = EmailAddress(
+            to="staff-1@company.example", sender="aftercare@company.example", host=host,
+            port=port, security=security, username="aftercare", password="secret",
+        )  # fmt: skip
+        return await Email(address, timeout=2).send(page())
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+async def test_mail_is_encrypted_to_a_server_whose_certificate_is_good(
+    security: Literal["tls", "starttls"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = certify(tmp_path)
+    fake = FakeMail(certificate=certificate, starttls=security == "starttls")
+    assert await mailed_over_tls(fake, security) == Rejected("unreachable")  # nobody has vouched for it
+    assert (fake.taken, fake.logins) == ([], [])
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert await mailed_over_tls(fake, security, "localhost") == Rejected("unreachable")  # of another name
+    assert await mailed_over_tls(fake, security) == Accepted()
+    assert (len(fake.taken), fake.logins) == (1, ["\0aftercare\0secret"])
+
+
+async def test_a_mail_server_that_does_not_know_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certify(tmp_path)))
+    fake = FakeMail("no-such-user", certificate=tmp_path / "mail.pem")
+    assert await mailed_over_tls(fake, "tls") == Rejected("smtp-535")
+    assert fake.taken == []
+
+
+async def test_a_server_without_starttls_gets_no_mail_in_the_clear() -> None:
+    fake = FakeMail()
+    assert await mailed_over_tls(fake, "starttls") == Rejected("unreachable")
+    assert (fake.taken, fake.logins) == ([], [])
 
 
 async def test_nobody_listens_for_mail() -> None:
