@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -12,6 +13,9 @@ from typing import Any
 import httpx
 
 from aftercare.fake_wecom import FakeWeCom
+from services.crisis.live import LOOK_SECONDS
+from services.crisis.main import build
+from services.crisis.settings import CrisisSettings
 from shared.messaging.bus import Outgoing
 from shared.web.auth import Role
 from tests.builders import at, crisis_flagged
@@ -124,6 +128,28 @@ async def test_many_readers_each_hear_of_a_flag(system: System, settings: dict[s
                     break
         for reader in readers:
             await reader.__aexit__(None, None, None)
+
+
+async def test_a_tap_at_one_replica_is_news_at_the_other(
+    system: System, settings: dict[str, Any], paging: dict[str, Any]
+) -> None:
+    other = build(CrisisSettings(**settings, **paging), system.clock, system.progress)
+    async with (
+        other.router.lifespan_context(other),
+        served(other) as base,
+        streaming(base, token(settings)) as events,
+    ):
+        await asyncio.wait_for(other.state.runtime.connected.wait(), 30)
+        assert (await anext(events))[0] == "snapshot"
+        await system.publish(crisis_flagged(client_id="client-7"))
+        async with system.client("crisis", "supervisor") as someone:
+            incident = (await someone.get("/v1/incidents")).json()["items"][0]["incident_id"]
+            await someone.post(f"/v1/incidents/{incident}/acknowledge")
+        async with asyncio.timeout(10 * LOOK_SECONDS):
+            async for name, data in events:
+                if name == "incident" and data["state"] == "acknowledged":
+                    break
+        assert (data["incident_id"], data["people"]) == (incident, ["someone"])
 
 
 async def test_without_mongodb_the_stream_goes_on_and_says_what_is_not_written_down(
