@@ -1,7 +1,7 @@
 """`make bench`: every benchmark in one run, on Apache Kafka and MongoDB, as tables with ratios.
 
 python -m benchmarks [settle|timers|growth|capacity|crisis|all] [--events 20000] [--repeat 3]
-                     [--flags 2000] [--load-events 300000] [--nice 5] [--cases 10000 100000 1000000]
+                     [--flags 2000] [--load-events 600000] [--nice 5] [--cases 10000 100000 1000000]
                      [--stored 1000000] [--due 100000] [--rivals-stored 100000] [--rivals-due 10000] [--only NAME]
 """
 
@@ -65,7 +65,7 @@ if __name__ == "__main__":
     parser.add_argument("--cases", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--flags", type=int, default=2_000, help="flags of each kind that `crisis` measures")
     parser.add_argument(
-        "--load-events", type=int, default=300_000, help="backlog of the other services while it does"
+        "--load-events", type=int, default=600_000, help="backlog of the other services while it does"
     )
     parser.add_argument("--nice", type=int, default=5, help="how far the load stands back for crisis")
     parser.add_argument("--counted", type=int, default=5_000, help="cases whose bytes `capacity` counts")

@@ -37,7 +37,7 @@ from tests.builders import crisis_flagged
 from tests.engines.process import Process
 from tests.engines.services import production_settings, service
 
-APART_SECONDS = 0.05
+APART_SECONDS = 0.1
 """Between two flags on average, one for crisis and one for the floor."""
 WARM_UP = 50
 """So many flags of each come first and are not counted."""
