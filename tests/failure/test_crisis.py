@@ -75,7 +75,7 @@ async def test_an_hour_of_faults(tmp_path: Path, seed: int, request: pytest.Fixt
             "flags without a page, or with a late one": _unpaged(hour, pages),
             "the head not told within ten minutes (F59)": _head_untold(hour, pages, over),
             "nobody acknowledged, and silence": _silences(hour, ended, pages, over),
-            "copies that no line explains": _unexplained(ended, hour.pages()),
+            "copies that no line explains": _unexplained(hour, ended),
             "changes that the bus was not told": _untold(ended),
         }
         assert {what: found for what, found in wrong.items() if found} == {}
@@ -214,17 +214,24 @@ def _silences(hour: Hour, ended: Ended, pages: list[Received], over: float) -> d
     return silent
 
 
-def _unexplained(ended: Ended, pages: list[Received]) -> dict[tuple[str, str], object]:
-    """Who got pages more often than the timeline has lines for it, with no line there that says why; or less often."""
-    got = Counter((ended.names[page.incident], page.recipient) for page in pages)
-    unexplained: dict[tuple[str, str], object] = {}
-    for (incident, recipient), count in got.items():
+def _unexplained(hour: Hour, ended: Ended) -> dict[tuple[str, str], list[str]]:
+    """Who got pages more often than the timeline has lines for it, with no line there that says why; or less often.
+
+    What they got and what was written down, by the minute.
+    """
+    got: dict[tuple[str, str], list[Received]] = defaultdict(list)
+    for page in hour.pages():
+        got[ended.names[page.incident], page.recipient].append(page)
+    unexplained = {}
+    for (incident, recipient), pages in got.items():
         lines = [line for line in ended.lines[incident] if _is_for(line, recipient)]
         paged = sum(line.kind == "paged" for line in lines)
         surely = sum(line.kind == "paged" and line.reached >= _recipients(line) for line in lines)
         doubts = sum(line.kind in ("repeated", "page-failed") for line in lines)
-        if not surely <= count <= paged + COPIES * doubts:
-            unexplained[incident, recipient] = (count, Counter((line.kind, line.note) for line in lines))
+        if not surely <= len(pages) <= paged + COPIES * doubts:
+            told = [(page.at, f"got it by {page.provider}") for page in pages]
+            told += [(line.at.timestamp(), f"{line.id}: {line.kind} {line.note or ''}") for line in lines]
+            unexplained[incident, recipient] = [f"{hour.minute(at):.1f} {what}" for at, what in sorted(told)]
     return unexplained
 
 
