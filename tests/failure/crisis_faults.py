@@ -10,6 +10,8 @@ from tests.failure.crisis_hour import Hour
 
 Fault = Callable[[Hour], Awaitable[None]]
 
+CLAIMED_WITHIN_SECONDS = 0.2
+"""Of ours: by then a page that is being sent has its claim, and whoever sends it again knows of it."""
 STEP = 600
 """Seconds by which the clocks jump."""
 
@@ -79,6 +81,7 @@ async def killed_during_a_send(hour: Hour) -> None:
         before = len(hour.first.pages)
         await hour.flag("bus")
         await hour.first.wait_for(before + 1, seconds=60)
+        await asyncio.sleep(CLAIMED_WITHIN_SECONDS)
         async with hour.outage("SIGKILL of both replicas in the middle of a send"):
             await hour.kill(*hour.replicas)
             hour.moods("well")
