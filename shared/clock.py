@@ -34,6 +34,10 @@ class SystemClock:
     def now(self) -> datetime:
         return to_millisecond(datetime.now(UTC))
 
+    def monotonic(self) -> float:
+        """Seconds that pass and are never set."""
+        return time.monotonic()
+
     async def wait_until(self, instant: datetime | None, wake: asyncio.Event) -> None:
         if instant is None:
             await wake.wait()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,15 +18,14 @@ TOLERATED = timedelta(seconds=5)
 class SteadyClock(SystemClock):
     """Follows another clock, and goes on at its own pace where that one steps back (docs/decisions/0053)."""
 
-    def __init__(self, clock: SystemClock, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: SystemClock) -> None:
         self._clock = clock
-        self._monotonic = monotonic
         self._ahead = timedelta()
         """By how much it is ahead of the other since that stepped back."""
-        self._last, self._at = clock.now(), monotonic()
+        self._last, self._at = clock.now(), clock.monotonic()
 
     def now(self) -> datetime:
-        told, at = self._clock.now() + self._ahead, self._monotonic()
+        told, at = self._clock.now() + self._ahead, self._clock.monotonic()
         expected = self._last + timedelta(seconds=at - self._at)
         if told < expected - TOLERATED:
             self._ahead += expected - told

@@ -48,6 +48,9 @@ class FastClock(SystemClock):
         wrong = float(self._jump.read_text() or 0) if self._jump else 0.0
         return to_millisecond(datetime.fromtimestamp(self._since + passed * self.rate + wrong, UTC))
 
+    def monotonic(self) -> float:
+        return super().monotonic() * self.rate
+
     async def wait_until(self, instant: datetime | None, wake: asyncio.Event) -> None:
         if instant is None:
             await wake.wait()

@@ -33,7 +33,7 @@ class Jumping(SystemClock):
 
 def steady() -> tuple[Jumping, SteadyClock]:
     jumping = Jumping()
-    return jumping, SteadyClock(jumping, jumping.monotonic)
+    return jumping, SteadyClock(jumping)
 
 
 def test_it_goes_on_at_its_own_pace_where_the_clock_steps_back() -> None:
