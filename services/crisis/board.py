@@ -69,13 +69,13 @@ class Board:
         erased: asyncio.Event,
     ) -> None:
         self.watches: dict[str, Watch] = {}
+        self.chains = chains
         self.wake = asyncio.Event()
         """Set when the next step of an incident may have changed."""
         self.stirred = asyncio.Event()
         """Set whenever an incident may have changed, for whoever shows them."""
         self._store = store
         self._keeper = keeper
-        self.chains = chains
         self._clock = clock
         self._progress = progress
         self._erased = erased
