@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--engines", type=int, default=3, help="how many brokers and members of MongoDB the backlog runs on"
     )
     parser.addoption(
-        "--rate", type=float, default=10.0, help="so many seconds of an hour of crises pass in one of ours"
+        "--rate", type=float, default=5.0, help="so many seconds of an hour of crises pass in one of ours"
     )
     parser.addoption("--seed", type=int, default=1, help="of the input and of the moments of the faults")
 
