@@ -39,8 +39,8 @@ from shared.policy.model import (
     Seat,
     Severe,
     Target,
-    load,
 )
+from shared.policy.versions import load
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "clauses.md"

@@ -15,8 +15,9 @@ from aftercare.policy_diff import changes_in_words
 from aftercare.policy_words import in_words, switch_in_words
 from aftercare.terminal import out
 from shared.policy.clauses import Clause, known_clauses
-from shared.policy.model import REGIME, Policy, PolicyError, Row, Switches, load
-from shared.policy.versions import load_versions
+from shared.policy.model import REGIME, Policy, Row, Switches
+from shared.policy.reading import PolicyError
+from shared.policy.versions import load, load_versions
 from shared.web.texts import LANGUAGES, Language, choose, text
 
 app = typer.Typer(no_args_is_help=True, help="The regime as data: check it, explain it, compare versions.")

@@ -18,7 +18,7 @@ from shared.contracts.types import write_time
 from shared.messaging.bus import Outgoing
 from shared.mongo.client import Database
 from shared.mongo.documents import View
-from shared.policy.model import load
+from shared.policy.versions import load
 from shared.policy.workdays import load_calendar
 from tests.builders import at, event, milestone_reached, session_scheduled
 

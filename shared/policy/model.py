@@ -20,9 +20,6 @@ from shared.contracts.types import Code, Strict
 from shared.policy.conditions import Condition, field_of
 from shared.policy.counting import Period, parse_duration
 from shared.policy.forms import AnyField
-from shared.policy.reading import PolicyError, read
-
-__all__ = ["PolicyError", "load"]
 
 REGIME = Path(__file__).with_name("regime.yaml")
 
@@ -676,13 +673,3 @@ def _as(kind: type[R], row: Row) -> R:
     if not isinstance(row, kind):
         raise KeyError(f"{row.name} is a {type(row).__name__}, not a {kind.__name__}")
     return row
-
-
-def load(path: Path | None = None) -> Policy:
-    """The regime, checked. Raises PolicyError with file, line, field and advice for each mistake."""
-    from shared.policy.lint import check  # it knows the model; only here does anything need both
-
-    file = path or REGIME
-    policy = read(file, Policy)
-    check(file, policy)
-    return policy

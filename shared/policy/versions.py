@@ -1,4 +1,4 @@
-"""The versions of the policy one after the other, and which of them is in force at an instant."""
+"""Reading the policy: its versions one after the other, and which of them is in force at an instant."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from datetime import UTC, datetime, time
 from functools import cached_property
 from pathlib import Path
 
-from shared.policy.model import REGIME, Policy, load
-from shared.policy.reading import PolicyError, Problem, problem_at
+from shared.policy.lint import check
+from shared.policy.model import REGIME, Policy
+from shared.policy.reading import PolicyError, Problem, problem_at, read
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ def in_force_from(policy: Policy) -> datetime:
     return datetime.combine(policy.effective_from, time(), policy.switches.zone).astimezone(UTC)
 
 
+def load(path: Path | None = None) -> Policy:
+    """The regime, checked. Raises PolicyError with file, line, field and advice for each mistake."""
+    file = path or REGIME
+    policy = read(file, Policy)
+    check(file, policy)
+    return policy
+
+
 def load_versions(*paths: Path | None) -> Policies:
     """The versions in some files, and in every `.yaml` of some directories; the shipped one where none is named.
 
@@ -53,17 +62,17 @@ def load_versions(*paths: Path | None) -> Policies:
     a directory without a policy.
     """
     problems: list[Problem] = []
-    read: list[tuple[Path, Policy]] = []
+    found: list[tuple[Path, Policy]] = []
     for file in _files([path for path in paths if path] or [REGIME], problems):
         try:
-            read.append((file, load(file)))
+            found.append((file, load(file)))
         except PolicyError as error:
             problems += error.problems
-    read.sort(key=lambda version: (version[1].effective_from, version[1].version, version[0]))
-    problems += _clashes(read)
+    found.sort(key=lambda version: (version[1].effective_from, version[1].version, version[0]))
+    problems += _clashes(found)
     if problems:
         raise PolicyError(problems)
-    return Policies(tuple(policy for _, policy in read))
+    return Policies(tuple(policy for _, policy in found))
 
 
 def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:

@@ -9,8 +9,8 @@ import pytest
 
 from aftercare.clauses_page import PAGE, ROOT, Carrier, carriers, page, proofs
 from shared.policy.clauses import Clause, known_clauses, load_clauses
-from shared.policy.model import load
 from shared.policy.reading import PolicyError
+from shared.policy.versions import load
 
 CLAUSES = known_clauses()
 POLICY = load()

@@ -18,8 +18,7 @@ from services.scheduler.reactions import Decision, SchedulerReactions
 from shared.contracts.envelope import Event, parse_structured
 from shared.contracts.topics import consumed_by
 from shared.mongo.documents import Changes, View
-from shared.policy.model import load
-from shared.policy.versions import Policies
+from shared.policy.versions import Policies, load
 from shared.policy.workdays import load_calendar
 
 REGIME = Regime(load(), load_calendar())

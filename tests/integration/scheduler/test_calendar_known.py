@@ -14,7 +14,7 @@ from services.scheduler.provisional import Provisional
 from services.scheduler.store import Store
 from shared.contracts.envelope import Event
 from shared.mongo.journal import Journal
-from shared.policy.model import load
+from shared.policy.versions import load
 from shared.policy.workdays import load_calendar
 from tests.builders import at, case_closed
 from tests.conftest import Start

@@ -10,7 +10,8 @@ import pytest
 from aftercare.mistakes import Mistake
 from aftercare.policy import explanation
 from shared.policy.clauses import known_clauses
-from shared.policy.model import REGIME, Policy, Switches, load
+from shared.policy.model import REGIME, Policy, Switches
+from shared.policy.versions import load
 from shared.web.texts import LANGUAGES, Language
 from tests.unit.aftercare.command_line import Invoke
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from services.crisis import domain
 from services.crisis.domain import Contact, Flag, Incident, Level, Page
-from shared.policy.model import CrisisChain, load
+from shared.policy.model import CrisisChain
+from shared.policy.versions import load
 
 CHAIN: CrisisChain = load().crisis
 FLAGGED = datetime.fromisoformat("2026-04-01T10:00:00+08:00")

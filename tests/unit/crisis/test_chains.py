@@ -6,8 +6,7 @@ from datetime import date, timedelta
 
 from services.crisis import domain
 from services.crisis.chains import Chains
-from shared.policy.model import load
-from shared.policy.versions import Policies
+from shared.policy.versions import Policies, load
 from tests.unit.crisis.stories import CHAIN, FLAGGED, flag
 
 SLOWER = CHAIN.model_copy(update={"intervention_within": timedelta(minutes=45)})

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from shared.policy.model import Policy, Switches, load
-from shared.policy.versions import Policies
+from shared.policy.model import Policy, Switches
+from shared.policy.versions import Policies, load
 from shared.policy.workdays import load_calendar
 
 POLICY = load()

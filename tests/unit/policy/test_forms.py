@@ -11,8 +11,9 @@ from services.intake.domain.agreements import HEEDED
 from services.intake.domain.sessions import AGREED
 from services.intake.domain.why import UNCONFIRMED
 from shared.policy.forms import ChoiceField, CodesField
-from shared.policy.model import REGIME, SignedIn, load
+from shared.policy.model import REGIME, SignedIn
 from shared.policy.reading import PolicyError
+from shared.policy.versions import load
 from shared.web.auth import ROLES
 from tests.unit.policy.regime import POLICY
 

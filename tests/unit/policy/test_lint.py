@@ -10,8 +10,9 @@ import pytest
 
 from shared.contracts.topics import TOPICS, consumed_by
 from shared.policy.lint import SEEN_BY_SCHEDULER, field_type, mistakes
-from shared.policy.model import REGIME, load
+from shared.policy.model import REGIME
 from shared.policy.reading import PolicyError, Problem
+from shared.policy.versions import load
 from tests.unit.policy.regime import POLICY
 
 ROOT = Path(__file__).parents[3]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.policy.model import REGIME, Policy, load
+from shared.policy.model import REGIME, Policy
 from shared.policy.reading import PolicyError
+from shared.policy.versions import load
 from tests.unit.policy.regime import POLICY
 
 TEXT = REGIME.read_text(encoding="utf-8")

@@ -8,7 +8,8 @@ import pytest
 
 from services.scheduler.domain.planning import Regime
 from shared.policy.model import REGIME as SHIPPED
-from shared.policy.model import PolicyError, load
+from shared.policy.reading import PolicyError
+from shared.policy.versions import load
 from tests.builders import at, case_closed, case_opened, milestone_reached, staff_updated
 from tests.reference.fold import REGIME
 from tests.unit.scheduler.desk import Desk, classified

@@ -12,7 +12,7 @@ from services.survey.domain import staff
 from services.survey.domain.follow_ups import MOST_ATTEMPTS, attempt
 from services.survey.domain.links import Links, opening
 from services.survey.domain.records import RecordSheet
-from shared.policy.model import load
+from shared.policy.versions import load
 from shared.web import help_lines
 from tests.builders import at, staff_updated
 from tests.integration.survey.events import due

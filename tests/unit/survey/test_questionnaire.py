@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.survey.domain import questionnaire
 from services.survey.domain.questionnaire import InvalidAnswer
 from shared.contracts.ratings import RATED
-from shared.policy.model import load
+from shared.policy.versions import load
 from shared.web.texts import LANGUAGES, text
 
 POLICY = load()
