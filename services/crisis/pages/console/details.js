@@ -1,7 +1,7 @@
 // One incident: its clocks, what has been done and is still to do, everything that happened; and the next thing to do
 // at the bottom, under the thumb.
 import { h } from "./dom.js";
-import { button, chip, clocks, since, trouble } from "./views.js";
+import { button, chip, clocks, since, trouble } from "./parts.js";
 import { hour, listed, moment, standing, t, told, what, who } from "./words.js";
 
 export const STEPS = ["first-assessment", "in-depth-interview", "risk-assessment"];
